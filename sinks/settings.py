@@ -1,0 +1,55 @@
+"""Settings of the bus, the store and the ports; frozen, unknown keys refused."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, SecretStr
+
+
+class Part(BaseModel):
+    """Base of every part's settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BusSettings(Part):
+    """Where flow messages wait between the parts."""
+
+    url: str = Field("spool:{data}/bus", description="spool:DIRECTORY; {data} is the data directory")
+    partitions: int = Field(2, ge=1, le=1024, description="about flows a second / 100,000; fixed once made")
+    compression: Literal["none", "lz4", "zstd"] = "lz4"
+    segment_bytes: PositiveInt = Field(64 << 20, description="a segment file of the spool ends here")
+    max_bytes: PositiveInt = Field(
+        8 << 30, description="bound of the whole spool; beyond it the collector drops, counted"
+    )
+    sync_seconds: float = Field(1.0, gt=0, le=60, description="how often accepted messages are flushed to the disk")
+
+
+class StoreSettings(Part):
+    """Where flows come to rest."""
+
+    url: str = Field("chdb:{data}/store", description="chdb:DIRECTORY; {data} is the data directory")
+    memory_bytes: NonNegativeInt = Field(0, description="limit of the embedded engine; 0: a quarter of the machine")
+    max_bytes: NonNegativeInt = Field(0, description="bound on disk: the oldest raw rows go first; 0: none")
+    raw_days: NonNegativeInt = Field(
+        14, description="raw flows live this long, counted from their arrival; 0: for ever"
+    )
+    minute_days: NonNegativeInt = Field(90, description="minute tables live this long; 0: for ever")
+
+
+class SinkSettings(Part):
+    """How messages become rows."""
+
+    rollup_seconds: float = Field(5.0, gt=0, le=3600, description="rollups lag raw by about this much")
+    rollup_rows: PositiveInt = Field(5_000_000, description="and are made at once when this many rows wait")
+    retry_seconds: float = Field(2.0, gt=0, le=300, description="pause before an insert is tried again")
+
+
+class HttpSettings(Part):
+    """The port that speaks ClickHouse's HTTP interface."""
+
+    listen: str = Field("127.0.0.1:8123", description="HOST:PORT; a busy port: the next free one")
+    admin_token: SecretStr = Field(SecretStr(""), description="password of the user admin; empty: no admin over HTTP")
+    max_rows: PositiveInt = Field(1_000_000, description="rows one answer to a reader may have")
+    max_seconds: PositiveInt = Field(60, description="time one query of a reader may take")
+    max_memory_bytes: PositiveInt = Field(2 << 30, description="memory one query of a reader may use")
+    threads: PositiveInt = Field(4, description="queries run at once; more wait")
