@@ -91,6 +91,10 @@ class Consumer(Protocol):
         """Next messages of the assigned partitions, in order within each; empty after the timeout."""
         ...
 
+    def settle(self) -> None:
+        """Make sure that what was polled survives a power cut, before anything is built on it."""
+        ...
+
     def commit(self, partition: int, offset: int, metadata: str) -> None:
         """Durable when it returns; GenerationLost when the partition is no longer ours."""
         ...
@@ -118,6 +122,10 @@ class Bus(Protocol):
 
     def consumer(self, stream: str, group: str) -> Consumer:
         """Open the stream for reading; positions start at the group's committed offset, else at the first."""
+        ...
+
+    def trim(self, stream: str, partition: int, before: int) -> None:
+        """Nobody needs the messages below this offset any more."""
         ...
 
 

@@ -1,0 +1,196 @@
+"""Exactly once by immutable messages and log order: the algorithm that spool and Kafka share.
+
+A collector numbers its messages (``RawHeaders.sequence``), so repeats after a restart are known.  An enriched message
+says which source offsets [start, end) it covers, so of two overlapping messages the earlier in the log counts, for
+every reader and at every repeat.  Nothing here does I/O.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from sinks import Headers
+from sinks.schema import SCHEMA_VERSION
+
+Kind = Literal["flow", "observation"]
+
+
+class HeaderError(Exception):
+    """A message's headers are not ours, or of a version this reader does not know."""
+
+
+class GapError(Exception):
+    """Source offsets [start, end) are missing from the enriched log and nothing explains it."""
+
+    def __init__(self, start: int, end: int) -> None:
+        super().__init__(f"source offsets [{start}, {end}) are missing and no header says why")
+        self.start, self.end = start, end
+
+
+@dataclass(frozen=True, slots=True)
+class RawHeaders:
+    """Headers of a message in ``flows.raw``."""
+
+    collector: str
+    sequence: int  # grows by 1 a message and partition, over restarts
+    rows: int
+    min_ms: int = 0  # earliest and latest flow end, Unix ms
+    max_ms: int = 0
+    kind: Kind = "flow"
+    table: str = ""  # of an observation
+
+    def encode(self) -> Headers:
+        """As text, for the bus."""
+        return {
+            "version": str(SCHEMA_VERSION), "kind": self.kind, "table": self.table, "rows": str(self.rows),
+            "min": str(self.min_ms), "max": str(self.max_ms),
+            "collector": self.collector, "sequence": str(self.sequence),
+        }  # fmt: skip
+
+    @staticmethod
+    def decode(headers: Headers) -> "RawHeaders":
+        """HeaderError when they are not such headers."""
+        try:
+            return RawHeaders(
+                headers["collector"], int(headers["sequence"]), int(headers["rows"]),
+                int(headers["min"]), int(headers["max"]), _kind(headers), headers["table"],
+            )  # fmt: skip
+        except (KeyError, ValueError) as error:
+            raise HeaderError(f"not headers of a raw message: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class EnrichedHeaders:
+    """Headers of a message in ``flows.enriched``."""
+
+    rows: int
+    start: int  # source offsets [start, end)
+    end: int
+    index: tuple[tuple[int, int], ...]  # (source offset, rows up to and with it), one a source message that gave rows
+    highest: Mapping[str, int]  # highest sequence per collector after this message
+    lost: tuple[tuple[int, int], ...] = ()  # source offsets the enricher found gone
+    min_ms: int = 0
+    max_ms: int = 0
+    kind: Kind = "flow"
+    table: str = ""
+
+    def encode(self) -> Headers:
+        """As text, for the bus."""
+        return {
+            "version": str(SCHEMA_VERSION), "kind": self.kind, "table": self.table, "rows": str(self.rows),
+            "min": str(self.min_ms), "max": str(self.max_ms), "sf": str(self.start), "se": str(self.end),
+            "idx": json.dumps(self.index), "hi": json.dumps(dict(self.highest)), "lost": json.dumps(self.lost),
+        }  # fmt: skip
+
+    @staticmethod
+    def decode(headers: Headers) -> "EnrichedHeaders":
+        """HeaderError when they are not such headers."""
+        try:
+            return EnrichedHeaders(
+                int(headers["rows"]), int(headers["sf"]), int(headers["se"]), _pairs(headers["idx"]),
+                {str(name): int(value) for name, value in json.loads(headers["hi"]).items()}, _pairs(headers["lost"]),
+                int(headers["min"]), int(headers["max"]), _kind(headers), headers["table"],
+            )  # fmt: skip
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            raise HeaderError(f"not headers of an enriched message: {error}") from error
+
+    def rows_before(self, source_offset: int) -> int:
+        """Rows of this message that come from sources before ``source_offset``."""
+        return max((rows for source, rows in self.index if source < source_offset), default=0)
+
+
+def _kind(headers: Headers) -> Kind:
+    if headers["version"] != str(SCHEMA_VERSION):
+        raise HeaderError(f"schema version {headers['version']}: this reader knows {SCHEMA_VERSION}; upgrade it first")
+    if headers["kind"] == "flow":
+        return "flow"
+    if headers["kind"] == "observation":
+        return "observation"
+    raise ValueError(f"kind {headers['kind']!r}")
+
+
+def _pairs(text: str) -> tuple[tuple[int, int], ...]:
+    return tuple((int(first), int(second)) for first, second in json.loads(text))
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What of an enriched message counts: rows [first_row, rows), or nothing."""
+
+    first_row: int
+    rows: int
+    stored: int  # source offset stored once it is done
+    lost: tuple[int, int] | None = None  # source offsets stepped over, explained by the enricher
+
+    @property
+    def skip(self) -> bool:
+        """Whether nothing of it counts."""
+        return self.first_row >= self.rows
+
+
+def judge(headers: EnrichedHeaders, stored: int) -> Verdict:
+    """What counts of a message when the source offsets below ``stored`` are in the store; GapError when some lack."""
+    if headers.end <= stored:
+        return Verdict(headers.rows, headers.rows, stored)
+    if headers.start <= stored:
+        return Verdict(headers.rows_before(stored), headers.rows, headers.end)
+    gap = (stored, headers.start)
+    # The enricher's lost ranges must cover the gap to the last offset: anything less is unexplained.
+    at = stored
+    for start, end in sorted(headers.lost):
+        if start <= at < end:
+            at = end
+    if at < headers.start:
+        raise GapError(at, headers.start)
+    return Verdict(0, headers.rows, headers.end, gap)
+
+
+@dataclass(frozen=True, slots=True)
+class SinkPosition:
+    """Metadata of the sink's committed offset: what is stored, and which range of it is in the rollups."""
+
+    stored: int = 0  # source offset: everything below is in the store
+    rolled: int = 0  # enriched offset: everything below is in the rollups
+    planned: tuple[int, int] | None = None  # enriched offsets now being rolled up; repeated with the same ends
+
+    def encode(self) -> str:
+        """As the metadata text of a commit."""
+        return json.dumps({"stored": self.stored, "rolled": self.rolled, "planned": self.planned})
+
+    @staticmethod
+    def decode(text: str) -> "SinkPosition":
+        """HeaderError when it is not such a text."""
+        try:
+            value = json.loads(text)
+            planned = value["planned"]
+            ends = (int(planned[0]), int(planned[1])) if planned else None
+            return SinkPosition(int(value["stored"]), int(value["rolled"]), ends)
+        except (KeyError, ValueError, TypeError, IndexError) as error:
+            raise HeaderError(f"not a sink's position: {text!r}") from error
+
+
+@dataclass(slots=True)
+class Sequences:
+    """The highest sequence seen per collector of one partition: tells repeats and gaps."""
+
+    highest: dict[str, int] = field(default_factory=dict)
+
+    def admit(self, collector: str, sequence: int) -> tuple[bool, int]:
+        """Whether this message is new, and how many before it are missing."""
+        last = self.highest.get(collector)
+        if last is not None and sequence <= last:
+            return False, 0
+        self.highest[collector] = sequence
+        return True, 0 if last is None else sequence - last - 1
+
+
+def row_index(source_offsets: Sequence[int], rows: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """``EnrichedHeaders.index`` from the rows that each source message gave."""
+    total = 0
+    index = []
+    for offset, count in zip(source_offsets, rows, strict=True):
+        total += count
+        if count:
+            index.append((offset, total))
+    return tuple(index)

@@ -1,0 +1,151 @@
+"""Segment files of the spool: frames of one partition's log, each with its length and checksum.
+
+A segment is named by the offset of its first message.  It begins with a head frame that repeats the headers of the
+message before it, so the log's tail is known even when all older segments are gone.  All integers are little-endian:
+``length u32, crc32 u32`` of what follows: ``offset u64, header bytes u32, headers (JSON), body``.
+"""
+
+import json
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sinks import Headers
+
+_FRAME = struct.Struct("<II")
+_INNER = struct.Struct("<QI")
+_HEAD_OFFSET = 2**64 - 1  # offset of a head frame: no message ever has it
+MAX_FRAME_BYTES = 256 << 20  # 500 k rows uncompressed are 100 MB; a larger length is damage, not data
+
+
+class TornFrame(Exception):  # noqa: N818
+    """The bytes here are not a whole frame: the write was cut off, or the file is damaged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One message in a segment; ``end`` is the file position behind it."""
+
+    offset: int
+    headers: Headers
+    body: bytes
+    end: int
+
+
+def path_of(folder: Path, base: int) -> Path:
+    """The file of the segment whose first message has this offset."""
+    return folder / f"{base:020d}.log"
+
+
+def bases(folder: Path) -> list[int]:
+    """First offsets of the segments in a folder, ascending."""
+    return sorted(int(entry.name[:20]) for entry in folder.iterdir() if entry.name.endswith(".log"))
+
+
+def create(folder: Path, base: int, last: Headers | None) -> int:
+    """Make a segment that no reader ever sees without its head, and return a descriptor for appending."""
+    temporary = folder / f"{base:020d}.new"
+    fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o640)
+    head = json.dumps({"base": base, "last": dict(last) if last is not None else None}).encode()
+    os.write(fd, b"".join(_frame(_HEAD_OFFSET, b"{}", head)))
+    os.fsync(fd)
+    temporary.rename(path_of(folder, base))
+    sync_folder(folder)
+    return fd
+
+
+def append(fd: int, offset: int, headers: Headers, body: bytes) -> int:
+    """Write one frame at the end and return its size; OSError leaves the file as it was."""
+    parts = _frame(offset, json.dumps(dict(headers)).encode(), body)
+    size = sum(len(part) for part in parts)
+    start = os.lseek(fd, 0, os.SEEK_END)
+    try:
+        written = os.writev(fd, parts)
+        if written != size:  # the disk is full: the rest would fail, so the whole frame goes
+            raise OSError(28, "no space left for a message of the bus")
+    except OSError:
+        os.ftruncate(fd, start)
+        raise
+    return size
+
+
+def read(fd: int, at: int) -> Frame | None:
+    """The frame at a file position; None: the file ends here; TornFrame: no whole frame is here (yet)."""
+    head = os.pread(fd, _FRAME.size, at)
+    if not head:
+        return None
+    if len(head) < _FRAME.size:
+        raise TornFrame(f"{len(head)} bytes at {at}")
+    length, crc = _FRAME.unpack(head)
+    if not _INNER.size <= length <= MAX_FRAME_BYTES:
+        raise TornFrame(f"length {length} at {at}")
+    inner = os.pread(fd, length, at + _FRAME.size)
+    if len(inner) < length or zlib.crc32(inner) != crc:
+        raise TornFrame(f"frame of {length} bytes at {at}: {len(inner)} there, or a wrong checksum")
+    offset, header_bytes = _INNER.unpack_from(inner)
+    body_at = _INNER.size + header_bytes
+    headers = json.loads(inner[_INNER.size : body_at])
+    return Frame(offset, headers, inner[body_at:], at + _FRAME.size + length)
+
+
+def frames(fd: int) -> Iterator[Frame]:
+    """The whole messages of a segment, up to its end or its first torn frame."""
+    at = first_frame(fd)
+    while True:
+        try:
+            frame = read(fd, at)
+        except TornFrame:
+            return
+        if frame is None:
+            return
+        yield frame
+        at = frame.end
+
+
+def first_frame(fd: int) -> int:
+    """File position behind the head frame."""
+    return _head(fd).end
+
+
+def last_before(fd: int) -> Headers | None:
+    """Headers of the message before this segment, from its head frame."""
+    last: Headers | None = json.loads(_head(fd).body)["last"]
+    return last
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder durable."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Replace a small file: either the old or the new content survives a power cut."""
+    temporary = path.with_name(path.name + ".new")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
+    try:
+        os.write(fd, data)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    temporary.rename(path)
+    sync_folder(path.parent)
+
+
+def _head(fd: int) -> Frame:
+    frame = read(fd, 0)
+    if frame is None or frame.offset != _HEAD_OFFSET:
+        raise TornFrame("the segment has no head frame")
+    return frame
+
+
+def _frame(offset: int, headers: bytes, body: bytes) -> list[bytes]:
+    inner = _INNER.pack(offset, len(headers)) + headers
+    crc = zlib.crc32(body, zlib.crc32(inner))
+    return [_FRAME.pack(len(inner) + len(body), crc) + inner, body]

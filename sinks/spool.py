@@ -1,0 +1,376 @@
+"""The bus on local files: append-only segments, one folder a partition; also the outage buffer of Kafka.
+
+Layout below the spool's folder: ``spool.json`` (partitions and the streams' ids, fixed at the first start),
+``<stream>/<partition>/<base offset>.log``, ``cursors/<group>/<stream>-<partition>.json``.  A message is accepted once
+the kernel has it, which survives the death of any process, and is flushed to the disk every ``sync_seconds``.
+"""
+
+import contextlib
+import itertools
+import json
+import os
+import threading
+import time
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+import structlog
+
+from sinks import ENRICHED_STREAM, RAW_STREAM, BusFull, Committed, Headers, Message, OffsetGone, segments
+from sinks.ownership import Ownership
+from sinks.settings import BusSettings
+
+log = structlog.get_logger("sinks.spool")
+
+_POLL_SECONDS = 0.02  # another process appends: there is nothing to wait on but the file's size
+_MEASURE_SECONDS = 1.0  # how often a full stream looks whether somebody trimmed it
+
+
+class SpoolError(Exception):
+    """The folder is not a spool of ours, or not as the settings say."""
+
+
+class Spool:
+    """A bus in a folder; several processes may open it, each stream has one producer at a time."""
+
+    def __init__(self, folder: Path, settings: BusSettings) -> None:
+        """Make the folder at the first start; SpoolError when it was made with other partitions."""
+        self.folder, self.settings = folder, settings
+        folder.mkdir(parents=True, exist_ok=True)
+        about = folder / "spool.json"
+        if not about.exists():
+            streams = {stream: uuid.uuid4().hex for stream in (RAW_STREAM, ENRICHED_STREAM)}
+            segments.write_atomic(about, json.dumps({"partitions": settings.partitions, "streams": streams}).encode())
+        facts = json.loads(about.read_bytes())
+        self._partitions: int = facts["partitions"]
+        self._ids: dict[str, str] = facts["streams"]
+        if self._partitions != settings.partitions:
+            raise SpoolError(
+                f"{folder} was made with {self._partitions} partitions, the settings say {settings.partitions}: "
+                f"set bus.partitions = {self._partitions}, or drain the spool and move it away"
+            )
+        for stream in self._ids:
+            for partition in range(self._partitions):
+                self.log_folder(stream, partition).mkdir(parents=True, exist_ok=True)
+
+    @property
+    def partitions(self) -> int:
+        """The number of partitions."""
+        return self._partitions
+
+    def stream_id(self, stream: str) -> str:
+        """Identity of this making of the stream."""
+        return self._ids[stream]
+
+    def log_folder(self, stream: str, partition: int) -> Path:
+        """Where a partition's segments are."""
+        return self.folder / stream / str(partition)
+
+    def producer(self, stream: str) -> "SpoolProducer":
+        """Open for appending; AlreadyOwned when another process does."""
+        return SpoolProducer(self, stream)
+
+    def consumer(self, stream: str, group: str) -> "SpoolConsumer":
+        """Open for reading."""
+        return SpoolConsumer(self, stream, group)
+
+    def trim(self, stream: str, partition: int, before: int) -> None:
+        """Delete the segments all of whose messages are below ``before``; the newest always stays."""
+        folder = self.log_folder(stream, partition)
+        found = segments.bases(folder)
+        for base, following in itertools.pairwise(found):
+            if following <= before:
+                segments.path_of(folder, base).unlink(missing_ok=True)
+
+
+class _Tail:
+    """The writable end of one partition's log."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.last: Headers | None = None
+        self.dirty = False
+        found = segments.bases(folder)
+        if not found:
+            self.end = 0
+            self._open(segments.create(folder, 0, None))
+            return
+        fd = os.open(segments.path_of(folder, found[-1]), os.O_RDWR)
+        self.end, self.last = found[-1], segments.last_before(fd)
+        position = segments.first_frame(fd)
+        for frame in segments.frames(fd):
+            self.end, self.last, position = frame.offset + 1, frame.headers, frame.end
+        torn = os.fstat(fd).st_size - position
+        if torn:
+            os.ftruncate(fd, position)
+            log.warning("torn tail trimmed", folder=str(folder), bytes=torn, offset=self.end)
+        self._open(fd)
+
+    def _open(self, fd: int) -> None:
+        self.fd = fd
+        self.size = os.fstat(fd).st_size
+
+    def append(self, headers: Headers, body: bytes, segment_bytes: int) -> int:
+        """Write one message; a full segment is closed first."""
+        if self.size >= segment_bytes:
+            os.fsync(self.fd)
+            fresh = segments.create(self.folder, self.end, self.last)
+            os.close(self.fd)
+            self._open(fresh)
+        size = segments.append(self.fd, self.end, headers, body)
+        self.size += size
+        self.end += 1
+        self.last, self.dirty = headers, True
+        return size
+
+
+class SpoolProducer:
+    """Appends to one stream; its lock names the owner to a second one."""
+
+    def __init__(self, spool: Spool, stream: str) -> None:
+        self._spool, self._stream = spool, stream
+        self._owner = Ownership(spool.folder / stream, "writer")
+        self._tails = [_Tail(spool.log_folder(stream, partition)) for partition in range(spool.partitions)]
+        self._lock = threading.Lock()
+        # Both streams get half: were the raw one allowed to fill all, nothing could be enriched to make room again.
+        self._bound = spool.settings.max_bytes // 2
+        self._bytes, self._measured = self._measure(), time.monotonic()
+        self._stop = threading.Event()
+        self._syncer = threading.Thread(target=self._sync_often, name=f"sync {stream}", daemon=True)
+        self._syncer.start()
+
+    def publish(self, partition: int, headers: Headers, body: bytes) -> int:
+        """Append one message; BusFull when the bound is reached or the disk is full."""
+        with self._lock:
+            if self._bytes + len(body) > self._bound and not self._has_room(len(body)):
+                raise BusFull(f"{self._stream}: {self._bytes} of {self._bound} bytes in use (setting bus.max_bytes)")
+            tail = self._tails[partition]
+            offset = tail.end
+            try:
+                self._bytes += tail.append(headers, body, self._spool.settings.segment_bytes)
+            except OSError as error:
+                raise BusFull(f"{self._stream}: {error}") from error
+            return offset
+
+    def last(self, partition: int) -> Headers | None:
+        """Headers of the newest message, even when its body is trimmed."""
+        return self._tails[partition].last
+
+    def close(self) -> None:
+        """Flush to the disk and let the stream go."""
+        self._stop.set()
+        self._syncer.join()
+        self._sync()
+        with self._lock:
+            for tail in self._tails:
+                os.close(tail.fd)
+        self._owner.close()
+
+    def _has_room(self, wanted: int) -> bool:
+        now = time.monotonic()
+        if now - self._measured >= _MEASURE_SECONDS:
+            self._bytes, self._measured = self._measure(), now
+        return self._bytes + wanted <= self._bound
+
+    def _measure(self) -> int:
+        total = 0
+        for tail in self._tails:
+            for entry in os.scandir(tail.folder):
+                with contextlib.suppress(FileNotFoundError):  # trimmed meanwhile
+                    total += entry.stat().st_size
+        return total
+
+    def _sync_often(self) -> None:
+        while not self._stop.wait(self._spool.settings.sync_seconds):
+            self._sync()
+
+    def _sync(self) -> None:
+        with self._lock:
+            dirty = [os.dup(tail.fd) for tail in self._tails if tail.dirty]
+            for tail in self._tails:
+                tail.dirty = False
+        for fd in dirty:  # without the lock: a slow disk must not hold up publishing
+            os.fsync(fd)
+            os.close(fd)
+
+
+class _Cursor:
+    """The reading end of one partition's log."""
+
+    def __init__(self, stream: str, partition: int, folder: Path, offset: int) -> None:
+        self.stream, self.partition, self.folder = stream, partition, folder
+        self.offset = offset
+        self._base: int | None = None
+        self._fd = -1
+        self._at = 0
+        self._unsettled = False
+        self._end: tuple[int, int, int] = (-1, 0, 0)  # base, file position, offset: where counting the end went on
+
+    def seek(self, offset: int) -> None:
+        first, end = self.bounds()
+        if not first <= offset <= end:
+            raise OffsetGone(self.stream, self.partition, offset, first, end)
+        self._leave()
+        self.offset = offset
+
+    def bounds(self) -> tuple[int, int]:
+        found = segments.bases(self.folder)
+        if not found:
+            return 0, 0
+        fd = os.open(segments.path_of(self.folder, found[-1]), os.O_RDONLY)
+        try:
+            base, at, end = self._end
+            if base != found[-1]:
+                base, at, end = found[-1], segments.first_frame(fd), found[-1]
+            with contextlib.suppress(segments.TornFrame):
+                while (frame := segments.read(fd, at)) is not None:
+                    at, end = frame.end, frame.offset + 1
+            self._end = (base, at, end)
+        finally:
+            os.close(fd)
+        return found[0], end
+
+    def read(self) -> Message | None:
+        """The next message; None: it is not there yet."""
+        if self._base is None and not self._enter():
+            return None
+        frame = self._frame()
+        if frame is None:
+            # The writer may have filled this segment and begun the next since we looked: look at both, in that order.
+            following = [base for base in segments.bases(self.folder) if base > (self._base or 0)]
+            frame = self._frame()
+            if frame is None:
+                if not following:
+                    return None
+                if following[0] != self.offset:  # damage inside a closed segment: what is behind it is unreachable
+                    raise OffsetGone(self.stream, self.partition, self.offset, following[0], following[0])
+                self._leave()
+                return self.read()
+        self._at, self._unsettled = frame.end, True
+        self.offset = frame.offset + 1
+        return Message(self.partition, frame.offset, frame.headers, frame.body)
+
+    def settle(self) -> None:
+        if self._unsettled and self._fd >= 0:
+            os.fsync(self._fd)
+            self._unsettled = False
+
+    def close(self) -> None:
+        self._leave()
+
+    def _frame(self) -> segments.Frame | None:
+        try:
+            return segments.read(self._fd, self._at)
+        except segments.TornFrame:
+            return None  # still being written, or left by a dead writer that a new one will trim
+
+    def _enter(self) -> bool:
+        found = segments.bases(self.folder)
+        if not found:
+            return False
+        below = [base for base in found if base <= self.offset]
+        if not below:
+            raise OffsetGone(self.stream, self.partition, self.offset, *self.bounds())
+        try:
+            self._fd = os.open(segments.path_of(self.folder, below[-1]), os.O_RDONLY)
+        except FileNotFoundError:  # trimmed between the two looks
+            raise OffsetGone(self.stream, self.partition, self.offset, *self.bounds()) from None
+        self._base, self._at = below[-1], segments.first_frame(self._fd)
+        at = below[-1]
+        for frame in segments.frames(self._fd):
+            if frame.offset >= self.offset:
+                break
+            self._at, at = frame.end, frame.offset + 1
+        if at < self.offset and below[-1] == found[-1]:  # beyond the end: only a lost disk cache does this
+            raise OffsetGone(self.stream, self.partition, self.offset, found[0], at)
+        return True
+
+    def _leave(self) -> None:
+        if self._fd >= 0:
+            self.settle()
+            os.close(self._fd)
+        self._fd, self._base = -1, None
+
+
+class SpoolConsumer:
+    """Reads one stream for one group; the group's position is a file."""
+
+    def __init__(self, spool: Spool, stream: str, group: str) -> None:
+        self._stream = stream
+        self._cursors_folder = spool.folder / "cursors" / group
+        self._cursors_folder.mkdir(parents=True, exist_ok=True)
+        self._logs: list[_Cursor] = []
+        for partition in range(spool.partitions):
+            committed = self.committed(partition)
+            cursor = _Cursor(stream, partition, spool.log_folder(stream, partition), 0)
+            cursor.offset = committed.offset if committed else cursor.bounds()[0]
+            self._logs.append(cursor)
+        self._turn = 0
+
+    def assigned(self) -> Sequence[int]:
+        """All partitions: a spool has one member a group."""
+        return range(len(self._logs))
+
+    def committed(self, partition: int) -> Committed | None:
+        """The group's position and metadata."""
+        try:
+            value = json.loads(self._cursor_path(partition).read_bytes())
+        except FileNotFoundError:
+            return None
+        return Committed(value["offset"], value["metadata"])
+
+    def seek(self, partition: int, offset: int) -> None:
+        """Read from here next."""
+        self._logs[partition].seek(offset)
+
+    def bounds(self, partition: int) -> tuple[int, int]:
+        """First offset still there, and the next one to be written."""
+        return self._logs[partition].bounds()
+
+    def poll(self, max_bytes: int, timeout_seconds: float) -> Sequence[Message]:
+        """Messages of all partitions in turn, until ``max_bytes`` are reached or nothing more is there."""
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            messages = self._read(max_bytes)
+            left = deadline - time.monotonic()
+            if messages or left <= 0:
+                return messages
+            time.sleep(min(_POLL_SECONDS, left))
+
+    def settle(self) -> None:
+        """Flush the segments that were read."""
+        for cursor in self._logs:
+            cursor.settle()
+
+    def commit(self, partition: int, offset: int, metadata: str) -> None:
+        """Replace the position's file."""
+        data = json.dumps({"offset": offset, "metadata": metadata}).encode()
+        segments.write_atomic(self._cursor_path(partition), data)
+
+    def close(self) -> None:
+        """Close the files."""
+        for cursor in self._logs:
+            cursor.close()
+
+    def _read(self, max_bytes: int) -> list[Message]:
+        messages: list[Message] = []
+        size, idle = 0, 0
+        while size < max_bytes and idle < len(self._logs):
+            try:
+                message = self._logs[self._turn].read()
+            except OffsetGone:
+                if messages:  # what was read counts; the next poll says it again
+                    break
+                raise
+            self._turn = (self._turn + 1) % len(self._logs)
+            if message is None:
+                idle += 1
+                continue
+            idle = 0
+            messages.append(message)
+            size += len(message.body)
+        return messages
+
+    def _cursor_path(self, partition: int) -> Path:
+        return self._cursors_folder / f"{self._stream}-{partition}.json"
