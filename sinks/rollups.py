@@ -1,0 +1,116 @@
+"""Narrow tables from raw, cut by bus offset: one SQL file a rollup.
+
+The next range [a, b) of stored offsets is fixed and committed before it runs, so whoever repeats it repeats the same
+rows under the same token.  The same files rebuild a day and back-fill a rollup added later, with another WHERE.
+"""
+
+import time
+from collections import deque
+from dataclasses import dataclass
+from importlib.resources import files
+
+import pyarrow as pa
+
+from sinks import Store, metrics
+from sinks.delivery import SinkPosition
+from sinks.settings import SinkSettings
+
+NAMES = ("bucket_1m", "bucket_end_5m", "port_1h", "subscriber_1d")
+
+_MAX_SPAN_MS = 49 * 86_400_000  # one insert over more than 100 day partitions is refused for ever
+_CUT_SCHEMA = pa.schema(
+    [("rollup", pa.string()), ("bus_partition", pa.uint16()), ("a", pa.uint64()), ("b", pa.uint64()),
+     ("rows", pa.uint64()), ("made", pa.timestamp("s", "UTC"))]
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What one stored message adds to a range."""
+
+    offset: int
+    rows: int
+    min_ms: int
+    max_ms: int
+
+
+def statement(name: str, where: str, timezone: str) -> str:
+    """The rollup's INSERT SELECT over the raw rows of ``where``."""
+    text = files("sinks").joinpath("rollups", f"{name}.sql").read_text()
+    return text.replace("{where}", where).replace("{timezone}", timezone)
+
+
+def of_offsets(partition: int, a: int, b: int) -> str:
+    """The WHERE of live ranges."""
+    return f"bus_partition = {partition} AND bus_offset >= {a} AND bus_offset < {b}"
+
+
+class Rollups:
+    """Decides the ranges of each partition and runs them."""
+
+    def __init__(self, store: Store, settings: SinkSettings, timezone: str) -> None:
+        """``timezone`` is the store's IANA zone, in which days and hours are local."""
+        self._store, self._settings, self._timezone = store, settings, timezone
+        self._waiting: dict[int, deque[Span]] = {}
+        self._rolled: dict[int, int] = {}
+        self._planned: dict[int, tuple[int, int] | None] = {}
+        self._last: dict[int, float] = {}
+
+    def begin(self, partition: int, position: SinkPosition, stored_end: int) -> None:
+        """Take over a partition: a range planned by a predecessor runs again with the same ends."""
+        self._waiting[partition] = deque()
+        self._rolled[partition], self._planned[partition] = position.rolled, position.planned
+        self._last[partition] = float("-inf")
+        start = position.planned[1] if position.planned else position.rolled
+        if start < stored_end:
+            self._waiting[partition].extend(self._stored_between(partition, start, stored_end))
+
+    def stored(self, partition: int, span: Span) -> None:
+        """One more message is in the raw table."""
+        self._waiting[partition].append(span)
+
+    def due(self, partition: int, now: float, *, finish: bool = False) -> tuple[int, int] | None:
+        """The range to run now; None: not yet.  A planned range stays due, with the same ends, until it has run."""
+        if planned := self._planned[partition]:
+            return planned
+        waiting = self._waiting[partition]
+        if not waiting:
+            return None
+        rows = sum(span.rows for span in waiting)
+        small = rows < self._settings.rollup_rows
+        if small and not finish and now - self._last[partition] < self._settings.rollup_seconds:
+            return None
+        self._last[partition] = now
+        low, high, end, taken = waiting[0].min_ms, waiting[0].max_ms, waiting[0].offset, 0
+        while waiting and taken < 2 * self._settings.rollup_rows:
+            low, high = min(low, waiting[0].min_ms), max(high, waiting[0].max_ms)
+            if high - low > _MAX_SPAN_MS and taken:
+                break
+            span = waiting.popleft()
+            end, taken = span.offset + 1, taken + span.rows
+        self._planned[partition] = (self._rolled[partition], end)
+        return self._planned[partition]
+
+    def run(self, partition: int, planned: tuple[int, int], stream_id: str) -> None:
+        """Run every rollup over a planned range; StoreUnavailable leaves it planned."""
+        a, b = planned
+        where = of_offsets(partition, a, b)
+        for name in NAMES:
+            self._store.command(statement(name, where, self._timezone), token=f"{name}/{stream_id}/{partition}/{a}-{b}")
+        counted = self._store.query(f"SELECT count() AS rows FROM flowtide.flows WHERE {where}")
+        rows = int(counted.column("rows")[0].as_py())
+        cut = [{"rollup": "all", "bus_partition": partition, "a": a, "b": b, "rows": rows, "made": int(time.time())}]
+        self._store.insert(
+            "rollup_cut", pa.Table.from_pylist(cut, _CUT_SCHEMA), token=f"{stream_id}/{partition}/{a}-{b}"
+        )
+        metrics.ROLLED_ROWS.inc(rows)
+        self._rolled[partition], self._planned[partition] = b, None
+
+    def _stored_between(self, partition: int, a: int, b: int) -> list[Span]:
+        """Spans of messages that a predecessor stored and did not roll up."""
+        found = self._store.query(
+            "SELECT bus_offset, count() AS rows, toUnixTimestamp64Milli(min(ts)) AS low, "
+            "toUnixTimestamp64Milli(max(ts)) AS high FROM flowtide.flows "
+            f"WHERE {of_offsets(partition, a, b)} GROUP BY bus_offset ORDER BY bus_offset"
+        )
+        return [Span(row["bus_offset"], row["rows"], row["low"], row["high"]) for row in found.to_pylist()]
