@@ -1,0 +1,146 @@
+"""Pure: a raw batch and immutable tables in, an enriched batch out.
+
+Direction is the subscriber's: the source's lease makes a flow IN (upload), the destination's OUT (download), both make
+two rows, one for each subscriber; neither leaves it unmatched, kept and counted.  Local prefixes decide the direction,
+by the same rule and without a subscriber, of flows that have no lease at either end.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from enricher.leases import LABELS, LeaseTable
+from enricher.ports import PortTable, buckets, lower_ports, port_table
+from enricher.prefixes import I8, PrefixSet
+from enricher.scaling import scale
+from sinks.batch import Batch
+from sinks.schema import ENRICHED, Copy, Direction, Flag
+
+_DAY_MS = 86_400_000
+_DIRECTION = np.array([Direction.NONE, Direction.IN, Direction.OUT, Direction.IN], "u1")  # by source + 2 x destination
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """All that enrichment knows; swapped by one reference assignment."""
+
+    leases: LeaseTable = field(default_factory=LeaseTable.empty)
+    local: PrefixSet | None = None
+    ports: PortTable = field(default_factory=port_table)
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Flows, each counted once, and their estimated octets."""
+
+    flows: int = 0
+    octets_est: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How much of a batch has a subscriber: all = matched + unmatched; both and ambiguous are parts of matched."""
+
+    matched: Count
+    both: Count
+    unmatched: Count
+    ambiguous: Count
+
+
+@dataclass(frozen=True, slots=True)
+class Enriched:
+    """Rows in the order of the source, both rows of a flow side by side; arrays may be those of the raw batch."""
+
+    batch: Batch
+    source_rows: I8  # by row: the raw row it comes from
+    coverage: Coverage
+
+
+def enrich(batch: Batch, tables: Tables) -> Enriched:
+    """Columns RAW -> columns ENRICHED."""
+    rows, leases = batch.columns, tables.leases
+    octets, packets, flags = scale(batch)
+    lower = lower_ports(rows["proto"], rows["src_port"], rows["dst_port"])
+    src = leases.lookup(rows["src_addr"], rows["ts"])
+    dst = leases.lookup(rows["dst_addr"], rows["ts"])
+    from_ours, to_ours = src >= 0, dst >= 0
+    matched, leased_twice = from_ours | to_ours, from_ours & to_ours
+    if tables.local is not None:
+        rest = np.flatnonzero(~matched)
+        from_ours[rest] = tables.local.contains(rows["src_addr"][rest])
+        to_ours[rest] = tables.local.contains(rows["dst_addr"][rest])
+
+    lease = np.where(src >= 0, src, dst)
+    columns = rows | {
+        "octets_est": octets,
+        "packets_est": packets,
+        "flags": flags,
+        "direction": np.take(_DIRECTION, from_ours + to_ours * np.uint8(2)),
+        "lower_port": lower,
+        "bucket": buckets(rows["proto"], lower, tables.ports),
+    }
+    source_rows = np.arange(len(batch))
+    twice = np.flatnonzero(from_ours & to_ours)
+    if twice.size:
+        second = twice + np.arange(1, len(twice) + 1)
+        source_rows = np.repeat(source_rows, 1 + (from_ours & to_ours))
+        columns = {name: np.take(array, source_rows, mode="clip") for name, array in columns.items()}
+        columns["copy"][second] = Copy.BOTH_SUBSCRIBERS
+        columns["direction"][second] = Direction.OUT
+        lease = np.take(lease, source_rows, mode="clip")
+        lease[second] = dst[twice]
+
+    ambiguous = leases.is_ambiguous(lease, columns["ts"])
+    if ambiguous.any():
+        columns["flags"] = columns["flags"] | ambiguous * np.uint32(Flag.AMBIGUOUS_LEASE)
+    columns["sub_id"] = np.take(leases.sub_id, lease)  # -1 is the last entry: nobody
+    profile = np.take(leases.profile, lease).astype("i8")
+    for name in LABELS:
+        columns[name] = np.take(leases.codes[name], profile, mode="clip")
+    labels = batch.labels | leases.labels | {"bucket": tables.ports.labels}
+    enriched = Batch({column.name: columns[column.name] for column in ENRICHED}, labels)
+
+    doubtful = np.zeros(len(batch), bool)
+    doubtful[source_rows[ambiguous]] = True
+    coverage = Coverage(
+        *(_count(mask, octets) for mask in (matched, leased_twice, ~matched, doubtful)),
+    )
+    return Enriched(enriched, source_rows, coverage)
+
+
+def widest_span(max_days: int = 50) -> np.timedelta64:
+    """How far the times of a message may lie apart, so that they touch at most ``max_days`` local days.
+
+    Times in an interval of d days touch d + 1 days, and one more when clocks go forward in between.
+    """
+    return np.timedelta64((max_days - 2) * _DAY_MS, "ms")
+
+
+def limit_days(batch: Batch, max_days: int = 50) -> Batch:
+    """The batch, or a copy whose ``ts`` span no more than ``widest_span``.
+
+    ClickHouse refuses an insert over more than 100 day partitions for ever, and one message is one insert.  The rows
+    nearest the batch's middle time (the median) keep their times, so that one wrong clock moves only its own rows.
+    The others get ``ts`` and ``ts_start`` = ``received``, or the middle time when that is as far away (an old capture
+    replayed), and the flag TIME_OUT_OF_BOUNDS.
+    """
+    ts = batch.columns["ts"]
+    span = widest_span(max_days)
+    if len(ts) < 2 or ts.max() - ts.min() <= span:
+        return batch
+    half = span // 2
+    middle = np.partition(ts.view("i8"), len(ts) // 2)[len(ts) // 2].astype("M8[ms]")
+    outside = np.abs(ts - middle) > half
+    received = batch.columns["received"]
+    instead = np.where(np.abs(received - middle) > half, middle, received)
+    columns = dict(batch.columns)
+    columns["ts"] = np.where(outside, instead, ts)
+    columns["ts_start"] = np.where(outside, instead, columns["ts_start"])
+    columns["flags"] = columns["flags"] | outside * np.uint32(Flag.TIME_OUT_OF_BOUNDS)
+    return Batch(columns, batch.labels)
+
+
+def _count(mask: NDArray[np.bool_], octets: I8) -> Count:
+    # Up to 2^53 a row would overflow 64 bits from 1,024 rows on; a float's 53 bits are enough for a counter.
+    return Count(int(np.count_nonzero(mask)), int(octets[mask].sum(dtype="f8")) if mask.any() else 0)
