@@ -165,11 +165,11 @@ def _ids(rows: LeaseRows, key: bytes) -> tuple[U8, int]:
     """``sub_id`` by row, and the number of distinct users; each is hashed once."""
     user = (rows.subscriber.astype("u8") * len(SERVICES) + rows.service) * len(ACCESSES) + rows.access
     distinct, which = np.unique(user, return_inverse=True)
-    users = [
+    users = (
         (SERVICES[one // len(ACCESSES) % len(SERVICES)], rows.subscribers[one // _USES], ACCESSES[one % len(ACCESSES)])
         for one in distinct.tolist()
-    ]
-    return sub_ids(key, users)[which], len(users)
+    )
+    return sub_ids(key, users)[which], len(distinct)
 
 
 _USES = len(SERVICES) * len(ACCESSES)

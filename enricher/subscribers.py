@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,7 @@ def sub_id(key: bytes, service: str, subscriber: str, access: str) -> int:
     return int.from_bytes(digest[:8], "big") or 1
 
 
-def sub_ids(key: bytes, users: Sequence[tuple[str, str, str]]) -> NDArray[np.uint64]:
+def sub_ids(key: bytes, users: Iterable[tuple[str, str, str]]) -> NDArray[np.uint64]:
     """``sub_id`` of many (service, subscriber, access)."""
     # RFC 2104 section 2: the two padded keys are hashed once and copied: 1.6 s a million, hmac.digest takes 4.7.
     padded = (key if len(key) <= _BLOCK else hashlib.sha256(key).digest()).ljust(_BLOCK, b"\0")
