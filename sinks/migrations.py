@@ -1,0 +1,253 @@
+"""Makes and changes the store's tables: ``ddl/NNNN_name.sql`` in order, each once, the plan first.
+
+A file is a list of idempotent statements with placeholders (``{flow_columns}`` …) for what ``sinks/schema.py`` and the
+settings say.  What was applied is recorded with the file's checksum: an applied file is never edited, a change is a new
+file.  Retention follows the settings at every migration; the time zone is fixed by the first.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from sinks import Store
+from sinks.schema import FLOW, OBSERVATIONS
+from sinks.settings import StoreSettings
+
+MINUTE_TABLES = ("bucket_1m", "bucket_end_5m", *OBSERVATIONS)
+"""Tables that live ``minute_days``."""
+ROLLUP_TABLES = ("bucket_1m", "bucket_end_5m", "port_1h", "subscriber_1d")
+DEDUPLICATION_WINDOW = 100_000
+"""Tokens remembered a table; it counts parts of all partitions, and its cost does not grow with it."""
+
+_MEASURES = ("flows", "packets", "packets_est", "octets", "octets_est")
+_FILE = re.compile(r"(\d{4})_(\w+)\.sql")
+
+
+class MigrationError(Exception):
+    """The store cannot be brought to this version; says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file of ``ddl/``; ``text`` still has its placeholders."""
+
+    version: int
+    name: str
+    text: str
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the text, hexadecimal."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one migration, or a changed setting (``version`` None), does to this store."""
+
+    version: int | None
+    name: str
+    statements: tuple[str, ...]
+
+    def __str__(self) -> str:
+        title = self.name if self.version is None else f"{self.version:04} {self.name}"
+        return "\n\n".join([f"-- {title}", *(f"{statement};" for statement in self.statements)])
+
+
+def migrations() -> list[Migration]:
+    """All files of ``ddl/``, in order."""
+    found = []
+    for file in files("sinks").joinpath("ddl").iterdir():
+        if match := _FILE.fullmatch(file.name):
+            found.append(Migration(int(match[1]), match[2], file.read_text(encoding="utf-8")))
+    return sorted(found, key=lambda migration: migration.version)
+
+
+def plan(store: Store, settings: StoreSettings, timezone: str, known: Sequence[Migration] | None = None) -> list[Step]:
+    """What ``migrate`` would do to this store, in order; empty: nothing.
+
+    MigrationError: the store is of a newer version, an applied file was edited, or the time zone differs.
+    """
+    known = migrations() if known is None else known
+    if not re.fullmatch(r"[\w+/-]+", timezone) or not _is_zone(timezone):
+        raise MigrationError(f"timezone {timezone!r} is no IANA zone: write one like UTC or Asia/Tokyo")
+    applied = _applied(store)
+    _refuse_foreign(applied, known)
+    kept = _settings(store) if applied else {}
+    if kept.get("timezone", timezone) != timezone:
+        raise MigrationError(
+            f"the store's days and hours are of timezone {kept['timezone']!r}, the settings say {timezone!r}: set it"
+            f" back to {kept['timezone']!r}, or begin a new store in another directory"
+        )
+    values = _values(settings, timezone)
+    steps = [
+        Step(migration.version, migration.name, statements(migration.text, values))
+        for migration in known
+        if migration.version not in applied
+    ]
+    return steps + _retention(settings, kept)
+
+
+def migrate(
+    store: Store,
+    settings: StoreSettings,
+    timezone: str,
+    *,
+    dry_run: bool = False,
+    known: Sequence[Migration] | None = None,
+) -> list[Step]:
+    """Apply what is pending and return it; ``dry_run``: only return it.
+
+    A migration that was cut short is applied again as a whole: its statements are idempotent.
+    """
+    known = migrations() if known is None else known
+    steps = plan(store, settings, timezone, known)
+    if dry_run:
+        return steps
+    checksums = {migration.version: migration.checksum for migration in known}
+    for step in steps:
+        for statement in step.statements:
+            store.command(statement)
+        if step.version is not None:
+            store.command(
+                "INSERT INTO schema_version (version, name, applied, checksum) VALUES "
+                f"({step.version}, '{step.name}', now64(3), '{checksums[step.version]}')"
+            )
+    _keep_settings(store, settings, timezone)
+    return steps
+
+
+def problems(store: Store) -> list[str]:
+    """What is wrong with the tables as they are: each a sentence that says what to do.  Empty: nothing.
+
+    A table without a deduplication window doubles its rows at the first repeat, silently.
+    """
+    found = []
+    tables = store.query(
+        "SELECT name, create_table_query AS sql FROM system.tables WHERE database = currentDatabase()"
+    ).to_pylist()
+    made = {row["name"]: row["sql"] for row in tables}
+    for name in ("flows", *ROLLUP_TABLES, *OBSERVATIONS):
+        if name not in made:
+            found.append(f"table {name} is missing: run flowtide migrate")
+        elif f"non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}" not in made[name]:
+            found.append(
+                f"table {name} would store a repeated insert twice: ALTER TABLE {name} MODIFY SETTING"
+                f" non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}"
+            )
+    columns = store.query(
+        "SELECT name, type FROM system.columns WHERE database = currentDatabase() AND table = 'flows'"
+    ).to_pylist()
+    have = {row["name"]: row["type"] for row in columns}
+    for column in FLOW:
+        wanted = column_type(column.clickhouse)
+        if have and have.get(column.name) != wanted:
+            found.append(f"flows.{column.name} is {have.get(column.name, 'missing')}, not {wanted}: a migration lacks")
+    return found
+
+
+def column_type(clickhouse: str) -> str:
+    """A column's type as the server prints it: without codec, a space after each comma."""
+    return re.sub(r",(?=\S)", ", ", clickhouse.split(" CODEC(")[0])
+
+
+def statements(text: str, values: Mapping[str, str]) -> tuple[str, ...]:
+    """The statements of a file with its placeholders filled, without comments.
+
+    MigrationError for a placeholder without a value.
+    """
+    code = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("--"))
+    for name in set(re.findall(r"\{(\w+)\}", code)):
+        if name not in values:
+            raise MigrationError(f"placeholder {{{name}}} has no value: known are {', '.join(sorted(values))}")
+        code = code.replace(f"{{{name}}}", values[name])
+    parts = (re.sub(r"\n\s*\n", "\n", part).strip() for part in re.split(r";[ \t]*(?:\n|$)", code))
+    return tuple(part for part in parts if part)
+
+
+def _values(settings: StoreSettings, timezone: str) -> dict[str, str]:
+    measures = ",\n".join(f"    {name} Int64 CODEC(T64, ZSTD(1))" for name in _MEASURES)
+    values = {
+        "timezone": timezone,
+        "flow_columns": ",\n".join(f"    {column.name} {column.clickhouse}" for column in FLOW),
+        "measures": measures,
+        "flow_ttl": _ttl("received", settings.raw_days),
+        "minute_ttl": _ttl("time", settings.minute_days),
+        "rollup_settings": (
+            "SETTINGS default_compression_codec = 'ZSTD(1)',"
+            f" non_replicated_deduplication_window = {DEDUPLICATION_WINDOW},"
+            " ttl_only_drop_parts = 1, materialize_ttl_recalculate_only = 1"
+        ),
+    }
+    for table, columns in OBSERVATIONS.items():
+        values[f"{table}_columns"] = ",\n".join(f"    {column.name} {column.clickhouse}" for column in columns)
+        values[f"{table}_key"] = ", ".join(column.name for column in columns if column.name != "value")
+    return values
+
+
+def _ttl(column: str, days: int) -> str:
+    return f"TTL toDateTime({column}) + INTERVAL {days} DAY" if days else ""
+
+
+def _retention(settings: StoreSettings, kept: Mapping[str, str]) -> list[Step]:
+    """Statements where the store's retention is not that of the settings; a store not made yet has none."""
+    found = []
+    wanted = (("raw_days", settings.raw_days, "received", ("flows",)),
+              ("minute_days", settings.minute_days, "time", MINUTE_TABLES))  # fmt: skip
+    for name, days, column, tables in wanted:
+        if name in kept and kept[name] != str(days):
+            change = f"MODIFY {_ttl(column, days)}" if days else "REMOVE TTL"
+            title = f"{name}: {kept[name]} -> {days} (0: for ever)"
+            found.append(Step(None, title, tuple(f"ALTER TABLE {table} {change}" for table in tables)))
+    return found
+
+
+def _applied(store: Store) -> dict[int, tuple[str, str]]:
+    """Name and checksum by version; empty for a new store."""
+    there = store.query(
+        "SELECT count() AS n FROM system.tables WHERE database = currentDatabase() AND name = 'schema_version'"
+    )
+    if not there.column("n")[0].as_py():
+        return {}
+    rows = store.query("SELECT version, name, checksum FROM schema_version ORDER BY version, applied").to_pylist()
+    return {row["version"]: (row["name"], row["checksum"]) for row in rows}
+
+
+def _refuse_foreign(applied: Mapping[int, tuple[str, str]], known: Sequence[Migration]) -> None:
+    by_version = {migration.version: migration for migration in known}
+    newest = max(by_version, default=0)
+    for version, (name, checksum) in applied.items():
+        if version not in by_version:
+            raise MigrationError(
+                f"the store has migration {version:04}_{name}, this Flowtide knows up to {newest:04}: it was written"
+                " by a newer Flowtide; run that version, or a later one"
+            )
+        if by_version[version].checksum != checksum:
+            raise MigrationError(
+                f"ddl/{version:04}_{by_version[version].name}.sql is not the file that was applied to this store:"
+                " restore it (reinstall Flowtide) and put the change into a new file with the next number"
+            )
+
+
+def _settings(store: Store) -> dict[str, str]:
+    there = store.query("SELECT name, argMax(value, made) AS value FROM setting GROUP BY name").to_pylist()
+    return {row["name"]: row["value"] for row in there}
+
+
+def _keep_settings(store: Store, settings: StoreSettings, timezone: str) -> None:
+    kept = _settings(store)
+    wanted = {"timezone": timezone, "raw_days": str(settings.raw_days), "minute_days": str(settings.minute_days)}
+    rows = [f"('{name}', '{value}', now64(3))" for name, value in wanted.items() if kept.get(name) != value]
+    if rows:
+        store.command(f"INSERT INTO setting (name, value, made) VALUES {', '.join(rows)}")
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True

@@ -1,0 +1,13 @@
+-- Octets by subscriber and local day, by flow end.
+INSERT INTO subscriber_1d
+    (day, sub_id, service, segment, access, direction, flows, packets, packets_est, octets, octets_est)
+SELECT
+    toDate(ts, '{timezone}') AS day,
+    sub_id, service, segment, access, direction,
+    count(), sum(packets), sum(packets_est), sum(octets), sum(octets_est)
+FROM flows
+WHERE {where}
+    -- Implausible (8) and of unknown sampling (16): left out of shares.
+    AND bitAnd(flags, 24) = 0
+    AND sub_id <> 0
+GROUP BY day, sub_id, service, segment, access, direction
