@@ -1,0 +1,201 @@
+"""The decoder: dispatch on the version, batches, counters, state."""
+
+from collections import deque
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collector.datagrams import Datagrams
+from collector.decoder import ipfix, netflow9
+from collector.decoder.errors import Count, Reason
+from collector.decoder.messages import Messages, Runs
+from collector.decoder.records import Columns, Segment, fill, zeros
+from collector.decoder.sets import Dialect, Intake
+from collector.decoder.state import dump, load
+from collector.settings import DecoderSettings
+from sinks.batch import Batch
+from sinks.schema import RAW, Flag
+
+Array = NDArray[Any]
+
+_NETFLOW9 = Dialect(
+    netflow9.VERSION,
+    netflow9.TEMPLATE_SET,
+    netflow9.OPTIONS_SET,
+    netflow9.read_templates,
+    netflow9.read_options_templates,
+)
+_IPFIX = Dialect(
+    ipfix.VERSION, ipfix.TEMPLATE_SET, ipfix.OPTIONS_SET, ipfix.read_templates, ipfix.read_options_templates
+)
+_NETFLOW5 = b"\0\x05"
+_SFLOW5 = b"\0\0\0\x05"
+_NO_LIMIT = 1 << 16  # of sets: a datagram has not room for more
+_FLAGGED = {
+    Flag.NO_FLOW_TIME: "rows_no_flow_time",
+    Flag.TIME_OUT_OF_BOUNDS: "rows_time_out_of_bounds",
+    Flag.LONG_DURATION: "rows_long_duration",
+    Flag.IMPLAUSIBLE: "rows_implausible",
+    Flag.SAMPLING_UNKNOWN: "rows_sampling_unknown",
+}
+_NAMES = tuple(column.name for column in RAW)
+
+
+class Decoder:
+    """Turns datagrams into batches; one thread at a time."""
+
+    def __init__(self, settings: DecoderSettings, collector: str) -> None:
+        """``collector`` fills the column of that name."""
+        self._settings, self._collector = settings, collector
+        self._intake = Intake(settings)
+        self._segments: deque[tuple[Messages, Segment]] = deque()
+        self._segment_rows = 0
+
+    def add(self, datagrams: Datagrams) -> None:
+        """Walk the datagrams and keep what they hold; the payloads are not needed any more when it returns."""
+        received_ms, truncated = datagrams.received_ms, datagrams.truncated
+        for index, (exporter, payload) in enumerate(zip(datagrams.exporters, datagrams.payloads, strict=True)):
+            version = payload[0] << 8 | payload[1] if len(payload) > 1 else -1
+            flags = Flag.TRUNCATED.value if truncated and index in truncated else 0
+            if version == netflow9.VERSION:
+                self._netflow9(exporter, payload, received_ms, flags)
+            elif version == ipfix.VERSION:
+                self._ipfix(exporter, payload, received_ms, flags)
+            else:
+                self._intake.drop(exporter, _why_not(payload))
+
+    def waiting(self) -> int:
+        """Flow records collected and not yet taken."""
+        return self._intake.rows + self._segment_rows
+
+    def take(self) -> Batch | None:
+        """The next batch of about ``settings.rows`` rows, columns as ``sinks.schema.RAW``; None: nothing waits."""
+        if not self._segments:
+            self._cut()
+        chosen: list[Segment] = []
+        rows = 0
+        messages: Messages | None = None
+        while self._segments and (rows == 0 or rows + self._segments[0][1].count <= self._settings.rows):
+            if messages is not None and self._segments[0][0] is not messages:
+                break
+            messages, segment = self._segments.popleft()
+            chosen.append(segment)
+            rows += segment.count
+        if messages is None:
+            return None
+        self._segment_rows -= rows
+        return self._batch(messages, chosen, rows)
+
+    def take_counts(self) -> list[Count]:
+        """How much each counter (``errors.COUNTERS``) grew since the last call, by exporter and domain."""
+        for domain in self._intake.domains.known.values():
+            self._intake.count(domain)
+        taken, self._intake.counts = self._intake.counts, {}
+        return [Count(*key, value) for key, value in taken.items()]
+
+    def held(self) -> tuple[int, int]:
+        """Data sets that wait for their template now, and the octets they take."""
+        return self._intake.held.sets, self._intake.held.octets
+
+    def templates(self) -> int:
+        """Templates known now."""
+        return self._intake.domains.templates
+
+    def expire(self, now_ms: int) -> None:
+        """Give up data sets held too long and domains silent too long; call it every few seconds."""
+        self._intake.expire(now_ms)
+
+    def state(self) -> bytes:
+        """Templates and options data, for ``restore`` after a restart."""
+        return dump(self._intake.domains)
+
+    def restore(self, data: bytes) -> int:
+        """Take up a saved state; how many templates it had.  StateError, and nothing changed, when it is not sound."""
+        return load(data, self._intake)
+
+    def _netflow9(self, exporter: str, payload: memoryview, received_ms: int, flags: int) -> None:
+        if len(payload) < netflow9.HEADER.size:
+            self._intake.drop(exporter, Reason.SHORT_HEADER)
+            return
+        _, count, uptime_ms, export_s, _, number = netflow9.HEADER.unpack_from(payload)
+        intake = self._intake
+        domain = intake.domains.known.get((exporter, 9, number)) or intake.open(exporter, 9, number, received_ms)
+        # The header counts records, some exporters count flowsets; no flowset is without records, so beyond as many
+        # flowsets as the count nothing was announced.  goflow2 and tshark stop there too, nfdump does not.
+        intake.read(_NETFLOW9, domain, payload, 20, count, export_s, uptime_ms, received_ms, flags)
+
+    def _ipfix(self, exporter: str, payload: memoryview, received_ms: int, flags: int) -> None:
+        if len(payload) < ipfix.HEADER.size:
+            self._intake.drop(exporter, Reason.SHORT_HEADER)
+            return
+        _, length, export_s, _, number = ipfix.HEADER.unpack_from(payload)
+        if length < ipfix.HEADER.size:
+            self._intake.drop(exporter, Reason.BAD_MESSAGE_LENGTH)
+            return
+        intake = self._intake
+        domain = intake.domains.known.get((exporter, 10, number)) or intake.open(exporter, 10, number, received_ms)
+        if length != len(payload):
+            # Less: what follows is not of this message.  More: the sets that are whole are still sound.
+            domain.tally("length_mismatch")
+            payload = payload[:length]
+        intake.read(_IPFIX, domain, payload, 16, _NO_LIMIT, export_s, 0, received_ms, flags)
+
+    def _cut(self) -> None:
+        """Cut what was collected into segments that fit a batch."""
+        groups, numbers, sources = self._intake.drain()
+        if not groups:
+            return
+        messages = Messages(numbers, sources, self._settings.times)
+        for group in groups:
+            table = np.array(group.runs, "i8").reshape(-1, 2)
+            ends = np.cumsum(table[:, 0])
+            first = run = 0
+            while run < len(table):
+                stop = max(run + 1, int(np.searchsorted(ends, first + self._settings.rows, "right")))
+                runs = Runs(table[run:stop, 0], table[run:stop, 1])
+                self._segments.append((messages, Segment(group.layout, group.body, first, runs)))
+                self._segment_rows += runs.rows
+                first, run = int(ends[stop - 1]), stop
+
+    def _batch(self, messages: Messages, segments: list[Segment], rows: int) -> Batch:
+        columns = zeros(rows, iter(_NAMES))
+        extra: list[Columns] = []
+        first = 0
+        for segment in segments:
+            last = first + segment.count
+            part = {name: array[first:last] for name, array in columns.items()}
+            reverse = fill(segment, messages, part, self._settings.reverse)
+            self._count(messages, segment.runs, segment.runs.counts, "rows")
+            self._count_flags(messages, segment.runs, part["flags"])
+            if reverse is not None:
+                extra.append(reverse[0])
+                for counter in ("rows", "rows_reverse"):
+                    self._count(messages, segment.runs, reverse[1], counter)
+            first = last
+        if extra:
+            columns = {name: np.concatenate([columns[name], *(each[name] for each in extra)]) for name in columns}
+        return Batch(columns, {"exporter": messages.labels, "collector": (self._collector,)})
+
+    def _count(self, messages: Messages, runs: Runs, rows: Array, counter: str) -> None:
+        """Count rows by exporter and domain; ``rows`` has their number for each run."""
+        totals = np.bincount(messages.source[runs.messages], rows, len(messages.sources))
+        for index in np.flatnonzero(totals).tolist():
+            domain = messages.sources[index].domain
+            self._intake.tally(domain.exporter.address, domain.number, counter, int(totals[index]))
+
+    def _count_flags(self, messages: Messages, runs: Runs, flags: Array) -> None:
+        if flags.any():
+            for flag, counter in _FLAGGED.items():
+                flagged = flags & flag.value != 0
+                if flagged.any():
+                    self._count(messages, runs, runs.sums(flagged), counter)
+
+
+def _why_not(payload: memoryview) -> Reason:
+    if len(payload) < 2:
+        return Reason.SHORT_HEADER
+    # They get their own modules beside netflow9 and ipfix.
+    if payload[:2] == _NETFLOW5 or payload[:4] == _SFLOW5:
+        return Reason.UNSUPPORTED_VERSION
+    return Reason.UNKNOWN_VERSION

@@ -1,0 +1,212 @@
+"""Exporters and their observation domains: templates, and what options data said of the domain."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
+
+from collector.decoder.layouts import Layout
+from collector.settings import DecoderSettings, Network
+from sinks.schema import SamplingSource
+
+_HOT = ("datagrams", "datagrams_decoded", "sets", "sets_decoded", "records_flow")
+
+
+@dataclass(slots=True)
+class Template:
+    """A description of records; ``scopes`` None: of flows, else of options with so many scope fields."""
+
+    number: int
+    layout: Layout
+    scopes: int | None
+    used_ms: int = 0  # last seen or last used
+
+    @property
+    def is_flow(self) -> bool:
+        """Whether its records are flows."""
+        return self.scopes is None
+
+
+@dataclass(slots=True)
+class Facts:
+    """What options data said of a domain.  What was not known is added in place, so that it also holds for records
+    that wait in the same group; what changes begins a new object, so that it does not."""
+
+    init_ms: int | None = None  # Unix ms at which the uptime was 0 (IE 160)
+    interval: int | None = None  # of the whole domain
+    samplers: dict[int, int] = field(default_factory=dict)  # interval by sampler or selector id
+    interfaces: dict[int, int] = field(default_factory=dict)  # interval by interface
+
+    def copy(self) -> "Facts":
+        """The same, independent."""
+        return Facts(self.init_ms, self.interval, dict(self.samplers), dict(self.interfaces))
+
+
+@dataclass(slots=True, eq=False)
+class Exporter:
+    """A device; its settings are looked up once."""
+
+    address: str
+    trusted: bool
+    default: int | None  # sampling interval by setting
+    override: int | None
+    domains: dict[tuple[int, int], "Domain"] = field(default_factory=dict)  # by version and number
+    templates: int = 0
+    held_bytes: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Domain:
+    """An observation domain (v9: source id) of an exporter, apart for each version it speaks."""
+
+    exporter: Exporter
+    version: int
+    number: int
+    templates: dict[int, Template] = field(default_factory=dict)
+    facts: Facts = field(default_factory=Facts)
+    seen_ms: int = 0
+    source: int = -1  # index among the sources of the group that is collected
+    # The counters of the hot path; all others are in ``counts``.
+    datagrams: int = 0
+    datagrams_decoded: int = 0
+    sets: int = 0
+    sets_decoded: int = 0
+    records_flow: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def tally(self, counter: str, by: int = 1) -> None:
+        """Count."""
+        self.counts[counter] = self.counts.get(counter, 0) + by
+
+    @property
+    def whole_exporter(self) -> "Domain | None":
+        """RFC 7011 section 3.1: what is said in domain 0 may be said of the whole exporter."""
+        return self.exporter.domains.get((self.version, 0)) if self.number else None
+
+    def drain(self) -> list[tuple[str, int]]:
+        """Counters since the last call that are not 0."""
+        found = [(name, value) for name in _HOT if (value := getattr(self, name))]
+        for name, _ in found:
+            setattr(self, name, 0)
+        found += self.counts.items()
+        self.counts = {}
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Who sent a message, and what it had said of itself until then."""
+
+    domain: Domain
+    facts: Facts
+
+    @property
+    def all_facts(self) -> tuple[Facts, ...]:
+        """Those of the domain, then those of the whole exporter."""
+        above = self.domain.whole_exporter
+        return (self.facts, above.facts) if above else (self.facts,)
+
+    @property
+    def init_ms(self) -> int:
+        """Unix ms at which the uptime was 0; 0 unknown."""
+        return next((facts.init_ms for facts in self.all_facts if facts.init_ms is not None), 0)
+
+    @property
+    def interval(self) -> tuple[int, SamplingSource]:
+        """Sampling interval of a record that says nothing of sampling."""
+        exporter = self.domain.exporter
+        if exporter.override is not None:
+            return exporter.override, SamplingSource.OVERRIDE
+        for facts in self.all_facts:
+            if facts.interval is not None:
+                return facts.interval, SamplingSource.DOMAIN
+        if exporter.default is not None:
+            return exporter.default, SamplingSource.SETTING
+        return 1, SamplingSource.ASSUMED
+
+
+class Domains:
+    """All domains, bounded: the ones that were silent longest go first."""
+
+    def __init__(self, settings: DecoderSettings) -> None:
+        self._settings = settings
+        self.known: dict[tuple[str, int, int], Domain] = {}
+        self.exporters: dict[str, Exporter] = {}
+        self.templates = 0
+        self._trusted = [(ip_network(prefix, strict=False), 1) for prefix in settings.times.trusted]
+        self._default = _by_length(settings.sampling.default)
+        self._override = _by_length(settings.sampling.override)
+
+    def open(self, address: str, version: int, number: int, seen_ms: int) -> tuple[Domain, list[Domain]]:
+        """A new domain, and those that must go for it."""
+        gone: list[Domain] = []
+        if len(self.known) >= self._settings.domains:
+            # A sixteenth at a time, so that a flood of invented domains costs no sort each.
+            oldest = sorted(self.known.values(), key=lambda domain: domain.seen_ms)
+            gone = oldest[: max(1, len(oldest) // 16)]
+            for domain in gone:
+                self.close(domain)
+        exporter = self.exporters.get(address) or self._meet(address)
+        domain = Domain(exporter, version, number, seen_ms=seen_ms)
+        self.known[address, version, number] = exporter.domains[version, number] = domain
+        return domain, gone
+
+    def close(self, domain: Domain) -> None:
+        """Forget a domain and its templates."""
+        exporter = domain.exporter
+        self.forget(domain, list(domain.templates.values()))
+        del self.known[exporter.address, domain.version, domain.number]
+        del exporter.domains[domain.version, domain.number]
+        if not exporter.domains:
+            del self.exporters[exporter.address]
+
+    def learn(self, domain: Domain, template: Template) -> int:
+        """Put a template into the domain; how many others had to go."""
+        if template.number not in domain.templates:
+            self.templates += 1
+            domain.exporter.templates += 1
+        domain.templates[template.number] = template
+        if domain.exporter.templates > self._settings.templates_per_exporter:
+            return self._evict(domain.exporter.domains.values())
+        if self.templates > self._settings.templates:
+            return self._evict(self.known.values())
+        return 0
+
+    def forget(self, domain: Domain, templates: Iterable[Template]) -> None:
+        """Take templates out of the domain."""
+        for template in templates:
+            del domain.templates[template.number]
+            self.templates -= 1
+            domain.exporter.templates -= 1
+
+    def _evict(self, domains: Iterable[Domain]) -> int:
+        # A sixteenth of them at a time: a flood of templates then costs one sort for each such share.
+        held = sorted(
+            ((template.used_ms, domain, template) for domain in domains for template in domain.templates.values()),
+            key=lambda entry: entry[0],
+        )
+        oldest = held[: max(1, len(held) // 16)]
+        for _, domain, template in oldest:
+            self.forget(domain, (template,))
+        return len(oldest)
+
+    def _meet(self, address: str) -> Exporter:
+        exporter = self.exporters[address] = Exporter(
+            address,
+            trusted=_longest(self._trusted, address) is not None,
+            default=_longest(self._default, address),
+            override=_longest(self._override, address),
+        )
+        return exporter
+
+
+def _by_length(intervals: dict[str, int]) -> list[tuple[Network, int]]:
+    networks = [(ip_network(prefix, strict=False), interval) for prefix, interval in intervals.items()]
+    return sorted(networks, key=lambda entry: -entry[0].prefixlen)
+
+
+def _longest(networks: Iterable[tuple[Network, int]], address: str) -> int | None:
+    try:
+        found = ip_address(address)
+    except ValueError:  # a name in a test or a table of exporters: no prefix holds it
+        return None
+    return next((value for network, value in networks if found in network), None)

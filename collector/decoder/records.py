@@ -1,0 +1,228 @@
+"""Records of one layout -> columns of the flow schema.
+
+Byte swap and widening happen in the assignment into the column.  Nothing here loops over records.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collector.decoder.layouts import Layout, Place, Reading
+from collector.decoder.messages import Messages, Runs
+from collector.decoder.sampling import intervals
+from collector.decoder.times import flow_times
+from sinks.schema import BY_NAME, COUNTER_LIMIT, Copy, Flag
+
+Array = NDArray[Any]
+Columns = dict[str, Array]
+
+LARGEST_PACKET = 65_575
+"""65,535 octets behind the 40 of an IPv6 header: no packet counts more."""
+_MAPPED = np.frombuffer(b"\0\0\xff\xff", "u4")[0]  # the third word of ::ffff:a.b.c.d
+
+
+class Rows(Protocol):
+    """Fields of records as arrays; records of fixed length are views, those of variable length get gathered."""
+
+    count: int
+
+    def unsigned(self, place: Place, width: int = 8) -> Array:
+        """An integer field's low ``width`` octets, any byte order."""
+        ...
+
+    def octets(self, place: Place, dtype: str) -> Array:
+        """A field as it stands; the dtype has the field's length."""
+        ...
+
+
+class FixedRows:
+    """Records of one size, side by side; every array is a view with the record's size as its stride."""
+
+    def __init__(self, layout: Layout, body: bytearray, first: int, count: int) -> None:
+        self.count = count
+        self._layout, self._body, self._start = layout, body, first * layout.size
+
+    def unsigned(self, place: Place, width: int = 8) -> Array:
+        """See Rows."""
+        length = self._layout.fields[place].length
+        used = min(length, width)
+        skip = length - used
+        if used in (1, 2, 4, 8):
+            return self._view(place, skip, f">u{used}")
+        total = self._view(place, skip, "u1").astype("u8")
+        for at in range(skip + 1, length):
+            total = (total << np.uint64(8)) | self._view(place, at, "u1")
+        return total
+
+    def octets(self, place: Place, dtype: str) -> Array:
+        """See Rows."""
+        return self._view(place, 0, dtype)
+
+    def _view(self, place: Place, skip: int, dtype: str) -> Array:
+        layout = self._layout
+        offset = self._start + layout.offsets[place] + skip
+        return np.ndarray((self.count,), dtype, self._body, offset, (layout.size,))
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Some runs of a group: what one batch takes of it."""
+
+    layout: Layout
+    body: bytearray
+    first: int  # record of the group
+    runs: Runs
+
+    @property
+    def count(self) -> int:
+        """Records."""
+        return self.runs.rows
+
+    def rows(self) -> FixedRows:
+        """Its records."""
+        return FixedRows(self.layout, self.body, self.first, self.count)
+
+
+def fill(segment: Segment, messages: Messages, columns: Columns, reverse: bool) -> tuple[Columns, Array] | None:
+    """Fill zeroed columns of ``segment.count`` rows; if it has reverse halves, theirs and their number in each run.
+
+    ``columns`` are those of stage *decode* without the labels (``exporter`` holds the message's exporter code).
+    """
+    rows, runs = segment.rows(), segment.runs
+    reading = segment.layout.forward
+    columns["exporter"][:] = runs.spread(messages.exporter)
+    columns["domain"][:] = runs.spread(messages.domain)
+    columns["received"].view("i8")[:] = runs.spread(messages.received)
+    flags = columns["flags"]
+    flags[:] = runs.spread(messages.flags)
+    for column, place in reading.unsigned.items():
+        array = columns[column]
+        array[:] = rows.unsigned(place, array.itemsize)
+    _fill_addresses(rows, reading, columns)
+    _fill_icmp(rows, reading, columns)
+    _fill_counters(rows, reading, columns)
+    flow_times(rows, segment.layout.version, reading, runs, messages, columns)
+    intervals(rows, reading, runs, messages, columns)
+    backward = segment.layout.reverse if reverse else None
+    return None if backward is None else _reverse(segment, rows, backward, messages, columns)
+
+
+def _fill_addresses(rows: Rows, reading: Reading, columns: Columns) -> None:
+    fours = [name for name, (four, _) in reading.addresses.items() if four is not None and name != "next_hop"]
+    sixes = [name for name, (_, six) in reading.addresses.items() if six is not None and name != "next_hop"]
+    version = columns["ip_version"]
+    use_six: Array | None = None
+    if fours and sixes:
+        # A template for both families: the record is IPv6 where its IPv4 fields are 0 and its IPv6 fields are not.
+        use_six = np.ones(rows.count, bool)
+        some = np.zeros(rows.count, bool)
+        for name in fours:
+            use_six &= rows.octets(_place(reading.addresses[name][0]), "u4") == 0
+        for name in sixes:
+            place = _place(reading.addresses[name][1])
+            some |= rows.octets(place, "V16") != np.void(bytes(16))
+        use_six &= some
+        version[:] = np.where(use_six, 6, 4)
+    elif fours or sixes:
+        version[:] = 4 if fours else 6
+    for name, (four, six) in reading.addresses.items():
+        address = columns[name]
+        if four is not None and (six is None or name == "next_hop"):
+            _map_four(rows, four, address)
+            if six is not None:
+                unset = rows.octets(four, "u4") == 0
+                address[unset] = rows.octets(six, "V16")[unset]
+        elif four is None:
+            address[:] = rows.octets(_place(six), "V16")
+        else:
+            _map_four(rows, four, address)
+            assert use_six is not None
+            address[use_six] = rows.octets(_place(six), "V16")[use_six]
+    # Said by the record itself; anything but 4 and 6 is no version of ours.
+    if reading.ip_version is not None:
+        said = rows.unsigned(reading.ip_version, 1)
+        np.copyto(version, said, where=(said == 4) | (said == 6))
+    for column, (four, six) in reading.masks.items():
+        if four is None or six is None:
+            columns[column][:] = rows.unsigned(_place(six if four is None else four), 1)
+        else:
+            columns[column][:] = np.where(version == 6, rows.unsigned(six, 1), rows.unsigned(four, 1))
+
+
+def _map_four(rows: Rows, place: Place, address: Array) -> None:
+    words = address.view("u4").reshape(-1, 4)
+    words[:, 2] = _MAPPED
+    words[:, 3] = rows.octets(place, "u4")  # no byte swap: an address is octets
+
+
+def _place(place: Place | None) -> Place:
+    assert place is not None
+    return place
+
+
+def _fill_icmp(rows: Rows, reading: Reading, columns: Columns) -> None:
+    if len(reading.icmp) == 1:
+        columns["icmp"][:] = rows.unsigned(reading.icmp[0], 2)
+    elif reading.icmp:
+        kind, code = (rows.unsigned(place, 1).astype("u2") for place in reading.icmp)
+        columns["icmp"][:] = kind << 8 | code
+
+
+def _fill_counters(rows: Rows, reading: Reading, columns: Columns) -> None:
+    flags = columns["flags"]
+    for column, places in (("octets", reading.octets), ("packets", reading.packets)):
+        array = columns[column]
+        for place in places:
+            counter = rows.unsigned(place)
+            if counter.dtype.itemsize == 8 and counter.max(initial=0) > COUNTER_LIMIT:
+                flags[counter > COUNTER_LIMIT] |= Flag.IMPLAUSIBLE.value
+                counter = np.minimum(counter, np.uint64(COUNTER_LIMIT))
+            if place == places[0]:
+                array[:] = counter
+            else:
+                array += counter.astype("i8")
+        if len(places) > 1:
+            np.minimum(array, COUNTER_LIMIT, out=array)
+    if reading.octets and reading.packets:
+        # Compared as a quotient, so that it cannot overflow: packets x 65,575 would.
+        implausible = columns["octets"] > columns["packets"] * np.float64(LARGEST_PACKET)
+        if implausible.any():
+            flags[implausible] |= Flag.IMPLAUSIBLE.value
+
+
+_SWAPPED = (
+    ("src_addr", "dst_addr"), ("src_port", "dst_port"), ("in_if", "out_if"), ("src_as", "dst_as"),
+    ("src_mask", "dst_mask"),
+)  # fmt: skip
+
+
+def _reverse(
+    segment: Segment, rows: Rows, reading: Reading, messages: Messages, columns: Columns
+) -> tuple[Columns, Array] | None:
+    """RFC 5103 section 5: the same flow seen from its other end, where it has counted anything."""
+    extra = {name: array.copy() for name, array in columns.items()}
+    for name in ("octets", "packets", "tcp_flags"):
+        extra[name][:] = 0
+    extra["flags"] &= ~np.uint32(Flag.IMPLAUSIBLE)
+    for one, other in _SWAPPED:
+        extra[one], extra[other] = extra[other], extra[one]
+    for column in ("tcp_flags", "tos"):
+        if column in reading.unsigned:
+            extra[column][:] = rows.unsigned(reading.unsigned[column], extra[column].itemsize)
+    _fill_counters(rows, reading, extra)
+    if reading.start or reading.end:
+        extra["flags"] &= ~np.uint32(Flag.NO_FLOW_TIME | Flag.TIME_OUT_OF_BOUNDS | Flag.LONG_DURATION)
+        flow_times(rows, segment.layout.version, reading, segment.runs, messages, extra)
+    extra["copy"][:] = Copy.REVERSE
+    counted = (extra["octets"] > 0) | (extra["packets"] > 0)
+    if not counted.any():
+        return None
+    return {name: array[counted] for name, array in extra.items()}, segment.runs.sums(counted)
+
+
+def zeros(rows: int, names: Iterator[str]) -> Columns:
+    """Columns of a batch, all 0."""
+    return {name: np.zeros(rows, BY_NAME[name].numpy) for name in names}

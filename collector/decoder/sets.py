@@ -1,0 +1,273 @@
+"""Walks the sets of a message inside their bounds; NetFlow v9 and IPFIX share it.
+
+One pass per datagram in plain Python, never per record: a data set's octets are appended to the group of its layout,
+and become columns later, all at once.
+"""
+
+from dataclasses import dataclass
+from struct import Struct
+
+from collector.decoder.domains import Domain, Domains, Source
+from collector.decoder.elements import OBSERVATION_DOMAIN
+from collector.decoder.errors import Reason
+from collector.decoder.held import HeldSet, HeldSets
+from collector.decoder.layouts import Group
+from collector.decoder.options import count_records, read_options
+from collector.decoder.sampling import learn
+from collector.decoder.templates import Reader, TemplateCache
+from collector.settings import DecoderSettings
+from sinks.schema import Flag
+
+SET_HEADER = Struct("!HH")
+"""Set id, length with this header."""
+_COUNTED = 65_536  # counters, about 10 MB
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What differs between the versions that have sets."""
+
+    version: int
+    template_set: int
+    options_set: int
+    read_templates: Reader
+    read_options_templates: Reader
+
+
+class Intake:
+    """Everything collected since the last batch, and what is remembered beyond it."""
+
+    def __init__(self, settings: DecoderSettings) -> None:
+        self.settings = settings
+        self.domains = Domains(settings)
+        self.cache = TemplateCache(self.domains)
+        self.held = HeldSets(settings)
+        self.rows = 0
+        self.groups: list[Group] = []
+        self.numbers: list[int] = []  # of messages: see messages.WIDTH
+        self.sources: list[Source] = []
+        self.counts: dict[tuple[str, int, str], int] = {}  # of no domain, of forgotten ones, of rows
+        self._messages = 0
+
+    def open(self, address: str, version: int, number: int, seen_ms: int) -> Domain:
+        """A domain heard for the first time."""
+        domain, gone = self.domains.open(address, version, number, seen_ms)
+        for each in gone:
+            self.lose(each)
+        return domain
+
+    def expire(self, now_ms: int) -> None:
+        """Give up data sets held too long and domains silent too long."""
+        for domain, sets in self.held.expire(now_ms - self.settings.held_seconds * 1000):
+            domain.tally(f"held_dropped_{Reason.EXPIRED}", sets)
+        silent = now_ms - self.settings.idle_seconds * 1000
+        for domain in [each for each in self.domains.known.values() if each.seen_ms < silent]:
+            self.domains.close(domain)
+            self.lose(domain)
+
+    def lose(self, domain: Domain) -> None:
+        """Count what a forgotten domain leaves behind."""
+        domain.tally("domains_evicted")
+        if dropped := self.held.drop(domain):
+            domain.tally(f"held_dropped_{Reason.EVICTED}", dropped)
+        self.count(domain)
+
+    def count(self, domain: Domain) -> None:
+        """Move a domain's counters to those that are taken."""
+        for counter, value in domain.drain():
+            self.tally(domain.exporter.address, domain.number, counter, value)
+
+    def tally(self, exporter: str, number: int, counter: str, by: int = 1) -> None:
+        """Count."""
+        key = exporter, number, counter
+        self.counts[key] = self.counts.get(key, 0) + by
+
+    def drop(self, exporter: str, reason: Reason) -> None:
+        """Count a datagram that belongs to no domain."""
+        # Senders' addresses can be invented, so only so many are counted apart between two calls.
+        if len(self.counts) >= _COUNTED and (exporter, 0, "datagrams") not in self.counts:
+            exporter = "other"
+        self.tally(exporter, 0, "datagrams")
+        self.tally(exporter, 0, f"datagrams_dropped_{reason}")
+
+    def read(
+        self,
+        dialect: Dialect,
+        domain: Domain,
+        message: memoryview,
+        at: int,
+        most_sets: int,
+        export_s: int,
+        uptime_ms: int,
+        received_ms: int,
+        flags: int,
+    ) -> None:
+        """Walk the sets of one message from offset ``at`` to its end."""
+        domain.seen_ms = received_ms
+        templates = domain.templates
+        end = len(message)
+        index = -1  # of this message, once it has flow records
+        sets = decoded = held = 0
+        while end - at >= 4:
+            if sets == most_sets:
+                if _is_padding(message[at:]):
+                    break
+                sets += 1
+                domain.tally(f"sets_dropped_{Reason.BEYOND_COUNT}")
+                break
+            number, length = SET_HEADER.unpack_from(message, at)
+            stop = at + length
+            if length < 4 or stop > end:
+                if length < 4 and _is_padding(message[at:]):
+                    break
+                # Without this check a length of 0 would loop for ever.
+                if length < 4 or not flags & Flag.TRUNCATED or number < 256:
+                    sets += 1
+                    domain.tally(f"sets_dropped_{Reason.BAD_SET_LENGTH}")
+                    break
+                stop = end  # of a datagram longer than its slot, the records that fitted are sound
+            sets += 1
+            body = message[at + 4 : stop]
+            at = stop
+            if number > 255:
+                template = templates.get(number)
+                if template is None:
+                    held += self._hold(domain, number, body, export_s, uptime_ms, received_ms, flags)
+                    continue
+                template.used_ms = received_ms
+                layout = template.layout
+                if template.scopes is not None:
+                    decoded += self._options(domain, number, body)
+                    continue
+                size = layout.size
+                records = len(body) // size if size else 0
+                if not records:
+                    domain.tally(f"sets_dropped_{_why_no_records(layout.is_variable, size)}")
+                    continue
+                if index < 0:
+                    if domain.source < 0:
+                        self.source(domain)
+                    index = self._messages
+                    self._messages = index + 1
+                    self.numbers += (domain.source, export_s, uptime_ms, received_ms, flags)
+                group = layout.group
+                if group is None:
+                    group = layout.group = Group(layout)
+                    self.groups.append(group)
+                group.body += body[: records * size]
+                group.runs += (records, index)
+                group.rows += records
+                domain.records_flow += records
+                self.rows += records
+                domain.sets_decoded += 1
+                decoded += 1
+            elif number == dialect.template_set or number == dialect.options_set:
+                options = number == dialect.options_set
+                read = dialect.read_options_templates if options else dialect.read_templates
+                before = domain.sets_decoded
+                for defined in self.cache.read(domain, read(body), options):
+                    self._release(domain, defined)
+                decoded += domain.sets_decoded - before > 0
+            else:
+                domain.tally(f"sets_dropped_{Reason.RESERVED_SET_ID}")
+        domain.sets += sets
+        domain.datagrams += 1
+        if decoded or not sets:
+            domain.datagrams_decoded += 1
+        elif held:
+            domain.tally("datagrams_held")
+        else:
+            domain.tally(f"datagrams_dropped_{Reason.NO_SOUND_SET}")
+
+    def source(self, domain: Domain) -> int:
+        """The domain's index among the sources of this group."""
+        domain.source = len(self.sources)
+        self.sources.append(Source(domain, domain.facts))
+        return domain.source
+
+    def drain(self) -> tuple[list[Group], list[int], list[Source]]:
+        """Hand over what was collected and begin a new group."""
+        drained = self.groups, self.numbers, self.sources
+        for group in self.groups:
+            group.layout.group = None
+        for source in self.sources:
+            source.domain.source = -1
+        self.groups, self.numbers, self.sources = [], [], []
+        self.rows = self._messages = 0
+        return drained
+
+    def _hold(
+        self, domain: Domain, number: int, body: memoryview, export_s: int, uptime_ms: int, received_ms: int, flags: int
+    ) -> int:
+        kept = HeldSet(bytes(body), export_s, uptime_ms, received_ms, flags | Flag.HELD)
+        if self.held.put(domain, number, kept):
+            domain.tally("sets_held")
+            return 1
+        domain.tally(f"sets_dropped_{Reason.HELD_FULL}")
+        return 0
+
+    def _release(self, domain: Domain, number: int) -> None:
+        """Decode what waited for this template."""
+        released = self.held.release(domain, number)
+        template = domain.templates.get(number) if released else None
+        if template is None:  # the cache is too small for it
+            if released:
+                domain.tally(f"held_dropped_{Reason.EVICTED}", len(released))
+            return
+        layout = template.layout
+        for held in released:
+            if template.scopes is not None:
+                self._read_options(domain, number, memoryview(held.body))
+                domain.tally("held_decoded")
+                continue
+            records = len(held.body) // layout.size if layout.size else 0
+            if not records:
+                domain.tally(f"held_dropped_{_why_no_records(layout.is_variable, layout.size)}")
+                continue
+            if domain.source < 0:
+                self.source(domain)
+            self.numbers += (domain.source, held.export_s, held.uptime_ms, held.received_ms, held.flags)
+            group = layout.group
+            if group is None:
+                group = layout.group = Group(layout)
+                self.groups.append(group)
+            group.body += held.body[: records * layout.size]
+            group.runs += (records, self._messages)
+            group.rows += records
+            self._messages += 1
+            self.rows += records
+            domain.records_flow += records
+            domain.tally("held_decoded")
+
+    def _options(self, domain: Domain, number: int, body: memoryview) -> int:
+        if not self._read_options(domain, number, body):
+            layout = domain.templates[number].layout
+            domain.tally(f"sets_dropped_{_why_no_records(False, layout.size or layout.is_variable)}")
+            return 0
+        domain.sets_decoded += 1
+        return 1
+
+    def _read_options(self, domain: Domain, number: int, body: memoryview) -> int:
+        template = domain.templates[number]
+        records = count_records(template.layout, body)
+        domain.tally("records_options", records)
+        for said in read_options(template, body):
+            about = domain
+            named = said.get((OBSERVATION_DOMAIN, 0))
+            if named is not None and named != domain.number:
+                # Said of another domain of the same exporter, which may not have been heard yet.
+                key = (domain.exporter.address, domain.version, named & 0xFFFFFFFF)
+                about = self.domains.known.get(key) or domain
+            if learn(about, said, self.settings.samplers_per_domain):
+                about.tally("sampling_changed")
+        return records
+
+
+def _is_padding(rest: memoryview) -> bool:
+    return not bytes(rest).strip(b"\0")
+
+
+def _why_no_records(is_variable: bool, size: int) -> Reason:
+    if is_variable:
+        return Reason.VARIABLE_LENGTH
+    return Reason.SHORT_SET if size else Reason.ZERO_RECORD

@@ -1,0 +1,93 @@
+"""Settings of the decoder; frozen, unknown keys refused."""
+
+from ipaddress import IPv4Network, IPv6Network, ip_network
+
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
+
+from collector.receiver import ReceiverSettings
+from sinks.settings import Part
+
+Network = IPv4Network | IPv6Network
+
+
+def _networks(prefixes: tuple[str, ...]) -> tuple[Network, ...]:
+    return tuple(ip_network(prefix, strict=False) for prefix in prefixes)
+
+
+class SamplingSettings(Part):
+    """The operator's word on sampling, by prefix of exporter addresses; the longest prefix wins."""
+
+    default: dict[str, PositiveInt] = Field(
+        default_factory=dict, description="PREFIX = interval, for exporters that say nothing of sampling"
+    )
+    override: dict[str, PositiveInt] = Field(
+        default_factory=dict, description="PREFIX = interval, against whatever the exporter says"
+    )
+
+    @field_validator("default", "override")
+    @classmethod
+    def _prefixes(cls, intervals: dict[str, int]) -> dict[str, int]:
+        _networks(tuple(intervals))
+        return intervals
+
+
+class TimeSettings(Part):
+    """Within which bounds the times of an exporter are believed; outside: flow time = received time, flagged."""
+
+    max_age_seconds: PositiveInt = Field(default=86_400, description="flow end lies within this of the export time")
+    max_skew_seconds: PositiveInt = Field(default=600, description="export time lies within this of the arrival")
+    max_duration_seconds: PositiveInt = Field(
+        default=3_600, description="a longer flow keeps its end, its start is moved up"
+    )
+    trusted: tuple[str, ...] = Field(
+        default=(), description="prefixes of exporters whose times are believed as they are"
+    )
+
+    @field_validator("trusted")
+    @classmethod
+    def _prefixes(cls, prefixes: tuple[str, ...]) -> tuple[str, ...]:
+        _networks(prefixes)
+        return prefixes
+
+
+class DecoderSettings(Part):
+    """How much the decoder remembers and how it reads."""
+
+    domains: PositiveInt = Field(
+        default=16_384, description="observation domains remembered; the longest silent go first"
+    )
+    templates: PositiveInt = Field(
+        default=131_072, description="templates remembered in all; the longest unused go first"
+    )
+    templates_per_exporter: PositiveInt = Field(default=4_096, description="of which one exporter may have this many")
+    samplers_per_domain: PositiveInt = Field(
+        default=4_096, description="samplers and interfaces with an interval of their own"
+    )
+    held_bytes: NonNegativeInt = Field(default=64 << 20, description="bound of data sets that wait for their template")
+    held_bytes_per_exporter: NonNegativeInt = Field(
+        default=8 << 20, description="of which one exporter may hold this much"
+    )
+    held_seconds: PositiveInt = Field(
+        default=1_800, description="a data set waits this long; templates come every 1 to 30 min"
+    )
+    idle_seconds: PositiveInt = Field(default=86_400, description="a domain silent for this long is forgotten")
+    rows: PositiveInt = Field(default=65_536, description="rows of one batch, about; larger groups gain nothing")
+    reverse: bool = Field(default=True, description="reverse halves of biflows (RFC 5103) as rows of their own")
+    sampling: SamplingSettings = Field(default_factory=SamplingSettings)
+    times: TimeSettings = Field(default_factory=TimeSettings)
+
+
+TRUST_ALL = TimeSettings(trusted=("0.0.0.0/0", "::/0"))
+"""For replay and back-fill, whose flows are old by nature."""
+
+
+class CollectorSettings(Part):
+    """The whole collector."""
+
+    id: str = Field("collector", min_length=1, max_length=64, description="name of this collector in rows and messages")
+    receiver: ReceiverSettings = Field(default_factory=ReceiverSettings)
+    decoder: DecoderSettings = Field(default_factory=DecoderSettings)
+    group_seconds: float = Field(
+        default=0.25, gt=0, le=10, description="decoded rows wait at most this long for company"
+    )
+    telemetry: str = Field("127.0.0.1:9109", description="HOST:PORT of /metrics and /healthz; busy: the next free one")
