@@ -13,7 +13,7 @@ import numpy as np
 import structlog
 
 from enricher import metrics
-from enricher.enrichment import Tables, enrich, limit_days
+from enricher.enrichment import Tables, enrich, limit_days, widest_span
 from enricher.settings import EnricherSettings
 from sinks import ENRICHED_STREAM, RAW_STREAM, Bus, BusFull, GenerationLost, Message, OffsetGone
 from sinks.batch import Batch
@@ -29,9 +29,7 @@ _POLL_BYTES = 16 << 20  # about 120 k rows of LZ4: less than one enriched messag
 _POLL_SECONDS = 0.1
 _FULL_PAUSE_SECONDS = 0.2
 _COMMIT_SECONDS = 5.0  # a commit is only a hint, the tail decides
-_MAX_SPAN_MS = (
-    49 * 86_400_000
-)  # an insert over more than 100 day partitions is refused for ever; 50 local days are safe
+_MAX_SPAN_MS = int(widest_span() / np.timedelta64(1, "ms"))
 
 
 @dataclass(slots=True)

@@ -24,7 +24,11 @@ class EnricherSettings(Part):
     named_ports: tuple[str, ...] = Field(
         (), description='ports with a bucket of their own, as "udp/4500", beside 443 and tcp/80'
     )
-    max_rows: PositiveInt = Field(250_000, le=500_000, description="an enriched message is published at this size")
+    max_rows: PositiveInt = Field(
+        240_000,
+        le=240_000,
+        description="raw rows of an enriched message; it has up to twice as many, one insert at most 500,000",
+    )
     max_wait_seconds: float = Field(1.0, gt=0, le=60, description="and at this age")
 
     @field_validator("local_prefixes")

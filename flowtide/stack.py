@@ -46,10 +46,15 @@ class Stack:
         self._settings = settings
         self._owner = Ownership(settings.data, "flowtide")
         self._sockets: list[BoundSocket] = open_sockets(
-            settings.collector.listen, settings.collector.receiver.buffer_bytes
+            settings.collector.receiver.listen, settings.collector.receiver.buffer_bytes
         )
         self.collector = Child("collector", [bound.fileno() for bound in self._sockets])
         self.store = Child("store")
+
+    @property
+    def ports(self) -> list[int]:
+        """The UDP ports taken."""
+        return [bound.address[1] for bound in self._sockets]
 
     def start(self) -> Addresses:
         """Start both children and wait until they work; ChildFailed when one cannot."""
@@ -96,9 +101,7 @@ class Stack:
     def _remember_ports(self) -> None:
         """A child that starts again takes the same ports."""
         http = self._settings.http.model_copy(update={"listen": _address(self.store.facts["http"])})
-        collector = self._settings.collector.model_copy(
-            update={"telemetry": _address(self.collector.facts["metrics"])}
-        )
+        collector = self._settings.collector.model_copy(update={"telemetry": _address(self.collector.facts["metrics"])})
         self._settings = self._settings.model_copy(update={"http": http, "collector": collector})
 
 

@@ -19,8 +19,8 @@ NAMES = ("bucket_1m", "bucket_end_5m", "port_1h", "subscriber_1d")
 
 _MAX_SPAN_MS = 49 * 86_400_000  # one insert over more than 100 day partitions is refused for ever
 _CUT_SCHEMA = pa.schema(
-    [("rollup", pa.string()), ("bus_partition", pa.uint16()), ("a", pa.uint64()), ("b", pa.uint64()),
-     ("rows", pa.uint64()), ("made", pa.timestamp("s", "UTC"))]
+    [("rollup", pa.string()), ("partition", pa.uint16()), ("a", pa.uint64()), ("b", pa.uint64()),
+     ("rows", pa.uint64()), ("made", pa.timestamp("ms", "UTC"))]
 )  # fmt: skip
 
 
@@ -97,9 +97,9 @@ class Rollups:
         where = of_offsets(partition, a, b)
         for name in NAMES:
             self._store.command(statement(name, where, self._timezone), token=f"{name}/{stream_id}/{partition}/{a}-{b}")
-        counted = self._store.query(f"SELECT count() AS rows FROM flowtide.flows WHERE {where}")
+        counted = self._store.query(f"SELECT count() AS rows FROM flows WHERE {where}")
         rows = int(counted.column("rows")[0].as_py())
-        cut = [{"rollup": "all", "bus_partition": partition, "a": a, "b": b, "rows": rows, "made": int(time.time())}]
+        cut = [{"rollup": "all", "partition": partition, "a": a, "b": b, "rows": rows, "made": int(time.time() * 1000)}]
         self._store.insert(
             "rollup_cut", pa.Table.from_pylist(cut, _CUT_SCHEMA), token=f"{stream_id}/{partition}/{a}-{b}"
         )
@@ -110,7 +110,7 @@ class Rollups:
         """Spans of messages that a predecessor stored and did not roll up."""
         found = self._store.query(
             "SELECT bus_offset, count() AS rows, toUnixTimestamp64Milli(min(ts)) AS low, "
-            "toUnixTimestamp64Milli(max(ts)) AS high FROM flowtide.flows "
+            "toUnixTimestamp64Milli(max(ts)) AS high FROM flows "
             f"WHERE {of_offsets(partition, a, b)} GROUP BY bus_offset ORDER BY bus_offset"
         )
         return [Span(row["bus_offset"], row["rows"], row["low"], row["high"]) for row in found.to_pylist()]

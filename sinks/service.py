@@ -39,6 +39,10 @@ _POLL_BYTES = 64 << 20  # a few messages ahead: one is inserted at a time
 _POLL_SECONDS = 0.1
 _ENRICHED_SCHEMA = arrow_schema(ENRICHED)
 _INSERT_COLUMNS = [column.name for column in FLOW]
+_SKIPPED = pa.schema(
+    [("time", pa.timestamp("ms", "UTC")), ("partition", pa.uint16()), ("offset", pa.uint64()), ("rows", pa.uint64()),
+     ("reason", pa.string()), ("source_from", pa.uint64()), ("source_to", pa.uint64())]
+)  # fmt: skip
 
 
 class Sink:
@@ -144,7 +148,7 @@ class Sink:
             verdict = judge(headers, position.stored)
             if verdict.skip:
                 metrics.SKIPPED_MESSAGES.inc()
-                self._note(message, "skipped", headers.rows)
+                self._note(message, "skipped", headers.rows, (headers.start, headers.end))
             else:
                 table, rows = self._rows(message, headers, verdict)
                 consumer.settle()
@@ -154,7 +158,7 @@ class Sink:
                     span = Span(message.offset, len(rows), headers.min_ms, headers.max_ms)
                     self._rollups.stored(partition, span)
                 if verdict.lost or verdict.first_row:
-                    self._explain(message, verdict)
+                    self._explain(message, headers, verdict)
         except GapError as gap:
             self._stopped[partition] = str(gap)
             metrics.STOPPED.labels(str(partition)).set(1)
@@ -230,23 +234,20 @@ class Sink:
     def _token(self, message: Message) -> str:
         return f"{self._stream_id}/{message.partition}/{message.offset}"
 
-    def _explain(self, message: Message, verdict: Verdict) -> None:
+    def _explain(self, message: Message, headers: EnrichedHeaders, verdict: Verdict) -> None:
         if verdict.lost:
-            lost = verdict.lost[1] - verdict.lost[0]
-            metrics.LOST_MESSAGES.inc(lost)
-            self._note(message, f"lost source [{verdict.lost[0]}, {verdict.lost[1]})", 0)
+            metrics.LOST_MESSAGES.inc(verdict.lost[1] - verdict.lost[0])
+            self._note(message, "source lost", 0, verdict.lost)
         if verdict.first_row:
             metrics.SLICED_ROWS.inc(verdict.first_row)
-            self._note(message, "sliced", verdict.first_row)
+            self._note(message, "sliced", verdict.first_row, (headers.start, headers.end))
 
-    def _note(self, message: Message, reason: str, rows: int) -> None:
+    def _note(self, message: Message, reason: str, rows: int, source: tuple[int, int]) -> None:
         """A row for people in ``bus_skipped``; decisions never read it."""
         log.info("message not stored whole", partition=message.partition, offset=message.offset, reason=reason)
-        row = {"made": int(time.time()), "bus_partition": message.partition, "bus_offset": message.offset,
-               "reason": reason, "rows": rows}  # fmt: skip
-        schema = pa.schema([("made", pa.timestamp("s", "UTC")), ("bus_partition", pa.uint16()),
-                            ("bus_offset", pa.uint64()), ("reason", pa.string()), ("rows", pa.uint64())])  # fmt: skip
-        self._store.insert("bus_skipped", pa.Table.from_pylist([row], schema), token=f"{self._token(message)}/{reason}")
+        row = (int(time.time() * 1000), message.partition, message.offset, rows, reason, *source)
+        table = pa.Table.from_pylist([dict(zip(_SKIPPED.names, row, strict=True))], _SKIPPED)
+        self._store.insert("bus_skipped", table, token=f"{self._token(message)}/{reason}")
 
     def _bury(self, message: Message, error: Exception) -> None:
         """Keep a message that no repeat can mend, with its reason; the stream goes on."""

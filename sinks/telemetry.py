@@ -1,5 +1,6 @@
 """Log format with limited rates, /metrics and /healthz."""
 
+import json
 import logging
 import sys
 import threading
@@ -14,9 +15,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 _MAX_KEYS = 10_000  # of remembered log lines; beyond it the memory starts anew
 
 
-def configure_logging(level: str = "info", *, json: bool = False) -> None:
+def configure_logging(level: str = "info", *, json_lines: bool = False) -> None:
     """Log lower-case phrases with key/values to standard error."""
-    renderer: Any = structlog.processors.JSONRenderer() if json else structlog.dev.ConsoleRenderer(colors=False)
+    renderer: Any = structlog.processors.JSONRenderer() if json_lines else structlog.dev.ConsoleRenderer(colors=False)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -96,8 +97,6 @@ class TelemetryServer:
 
 def answer(path: str, health: Callable[[], Mapping[str, object]]) -> tuple[int, str, bytes]:
     """Status, content type and body for /metrics or /healthz."""
-    import json
-
     if path == "/metrics":
         return 200, CONTENT_TYPE_LATEST, generate_latest()
     if path == "/healthz":

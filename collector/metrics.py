@@ -1,0 +1,20 @@
+"""Every counter of the collector."""
+
+from prometheus_client import Counter, Gauge
+
+DATAGRAMS = Counter("collector_datagrams_total", "Datagrams read from the sockets.")
+OCTETS = Counter("collector_datagram_octets_total", "Octets of UDP payload read.")
+TRUNCATED = Counter("collector_truncated_datagrams_total", "Datagrams longer than their slot; the sound part is kept.")
+KERNEL_DROPS = Counter("collector_kernel_drops_total", "Datagrams the kernel dropped: buffer full.", ["socket"])
+RECEIVER_DROPS = Counter("collector_receiver_drops_total", "Datagrams dropped by us: receiver queue full.")
+STALLS = Counter("collector_receiver_stalls_total", "Times that reading stopped because no slab was free.")
+EXPORTER = Counter(
+    "collector_exporter_total",
+    "What the decoder counted, by exporter and closed counter name.",
+    ["exporter", "counter"],
+)
+PUBLISHED_ROWS = Counter("collector_published_rows_total", "Rows accepted by the bus.")
+DROPPED_ROWS = Counter("collector_dropped_rows_total", "Decoded rows dropped, by reason.", ["reason"])
+RESTARTS = Counter("collector_restarts_total", "Times that an unforeseen error ended a group.")
+TEMPLATES = Gauge("collector_templates", "Templates known.")
+HELD_BYTES = Gauge("collector_held_bytes", "Data sets that wait for their template.")

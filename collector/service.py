@@ -1,0 +1,168 @@
+"""The whole part on one screen: receive, decode, cut, publish.
+
+The receiver has a thread of its own; decoding and publishing share this one, because NumPy, LZ4 and the file write all
+release the interpreter while they work.
+"""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import structlog
+
+from collector import metrics
+from collector.decoder import Decoder
+from collector.publisher import Publisher
+from collector.receiver import ReceiverCounts, make_receiver
+from collector.settings import CollectorSettings
+from collector.sockets import BoundSocket
+from sinks import Bus
+from sinks.codec import Compression
+from sinks.segments import write_atomic
+from sinks.telemetry import limited
+
+log = structlog.get_logger("collector")
+
+_READ_SECONDS = 0.05
+_NOTES_SECONDS = 2.0  # counters reach SQL this often
+_STATE_SECONDS = 10.0  # templates learnt since are learnt again after a crash
+
+
+class Collector:
+    """UDP datagrams -> messages of ``flows.raw``."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        sockets: Sequence[BoundSocket],
+        settings: CollectorSettings,
+        state_file: Path,
+        compression: Compression = "lz4",
+    ) -> None:
+        """``state_file`` keeps templates, samplers and kernel counters over restarts; a bad one is left aside."""
+        self._sockets, self._settings, self._state_file = sockets, settings, state_file
+        self._receiver = make_receiver(sockets, settings.receiver)
+        self._decoder = Decoder(settings.decoder, settings.id)
+        self._publisher = Publisher(bus, settings.id, compression)
+        self._read_before = ReceiverCounts()
+        self._drops_file = state_file.with_name("kernel_drops.json")
+        self._drops_before = self._drops_of_predecessor()
+        self._group_since = self._noted_at = self._saved_at = time.monotonic()
+        self._rows = 0
+        self._newest = 0.0
+
+    def run(self, stop: threading.Event) -> None:
+        """Receive until ``stop``; then what was received is decoded, published and flushed."""
+        self._restore()
+        self._receiver.start()
+        try:
+            while not stop.is_set():
+                self._step(_READ_SECONDS)
+            self._receiver.stop()
+            while self._step(0.0):
+                pass
+            self._flush()
+            self._note()
+            self._save()
+        finally:
+            self._publisher.close()
+
+    def health(self) -> dict[str, object]:
+        """Facts for /healthz."""
+        return {
+            "ok": True,
+            "listen": [bound.name for bound in self._sockets],
+            "rows": self._rows,
+            "seconds_since_last_datagram": round(time.monotonic() - self._newest, 1) if self._newest else None,
+        }
+
+    def _step(self, timeout: float) -> bool:
+        """One read, decoded; publishes and saves what is due.  False: nothing came."""
+        datagrams = self._receiver.read(timeout)
+        now = time.monotonic()
+        if datagrams is not None:
+            if not self._decoder.waiting():
+                self._group_since = now
+            self._newest = now
+            try:
+                self._decoder.add(datagrams)
+            except Exception as error:  # no input may end the loop; what was added before stays
+                metrics.RESTARTS.inc()
+                self._publisher.note("decode", "unforeseen_errors", 1)
+                limited(log.error, "decode", "datagrams not decoded: please report", error=str(error), exc_info=True)
+        full = self._decoder.waiting() >= self._settings.decoder.rows
+        if full or now - self._group_since >= self._settings.group_seconds:
+            self._flush()
+            self._group_since = now
+        if now - self._noted_at >= _NOTES_SECONDS:
+            self._decoder.expire(int(time.time() * 1000))
+            self._note()
+            self._noted_at = now
+        if now - self._saved_at >= _STATE_SECONDS:
+            self._save()
+            self._saved_at = now
+        return datagrams is not None
+
+    def _flush(self) -> None:
+        while (batch := self._decoder.take()) is not None:
+            self._rows += len(batch)
+            self._publisher.publish(batch)
+
+    def _note(self) -> None:
+        """Bring all counters up to date, for /metrics and for SQL."""
+        counts = self._receiver.counts()
+        before, self._read_before = self._read_before, counts
+        metrics.DATAGRAMS.inc(counts.datagrams - before.datagrams)
+        metrics.OCTETS.inc(counts.octets - before.octets)
+        metrics.TRUNCATED.inc(counts.truncated - before.truncated)
+        metrics.RECEIVER_DROPS.inc(counts.dropped - before.dropped)
+        metrics.STALLS.inc(counts.stalls - before.stalls)
+        note = self._publisher.note
+        note("receive", "datagrams", counts.datagrams - before.datagrams)
+        note("receive", "truncated_datagrams", counts.truncated - before.truncated)
+        note("receive", "dropped_datagrams_queue_full", counts.dropped - before.dropped)
+        drops_now = self._receiver.kernel_drops()
+        for socket, drops in drops_now.items():
+            lost = (drops - self._drops_before.get(socket, 0)) % 2**32
+            metrics.KERNEL_DROPS.labels(socket).inc(lost)
+            note("receive", "dropped_datagrams_kernel", lost)
+            if lost:
+                limited(log.warning, socket, "kernel dropped datagrams", socket=socket, count=lost,
+                        remedy="a larger net.core.rmem_max, or fewer flows a second")  # fmt: skip
+        if drops_now != self._drops_before:
+            self._drops_before = drops_now
+            inodes = {os.fstat(bound.fileno()).st_ino: drops_now[bound.name] for bound in self._sockets}
+            self._state_file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(self._drops_file, json.dumps(inodes).encode())
+        learnt = self._decoder.take_counts()
+        for exporter, _, counter, value in learnt:
+            metrics.EXPORTER.labels(exporter, counter).inc(value)
+        self._publisher.note_exporters(learnt)
+        self._publisher.publish_notes()
+
+    def _drops_of_predecessor(self) -> dict[str, int]:
+        """The kernel's counters as last noted: the sockets outlive this process, so drops meanwhile are counted too."""
+        try:
+            noted: dict[str, int] = json.loads(self._drops_file.read_bytes())
+        except (FileNotFoundError, ValueError):
+            noted = {}
+        return {bound.name: int(noted.get(str(os.fstat(bound.fileno()).st_ino), 0)) for bound in self._sockets}
+
+    def _restore(self) -> None:
+        try:
+            data = self._state_file.read_bytes()
+        except FileNotFoundError:
+            return
+        try:
+            templates = self._decoder.restore(data)
+        except ValueError as error:
+            log.warning("saved state refused, templates are learnt anew", file=str(self._state_file), reason=str(error))
+            return
+        log.info("state restored", templates=templates)
+
+    def _save(self) -> None:
+        self._state_file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(self._state_file, self._decoder.state())

@@ -1,0 +1,156 @@
+"""The command line; a subcommand is one screen that calls a part."""
+
+import sys
+import threading
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flowtide.children import ChildFailed
+from flowtide.settings import Settings, SettingsError, load
+from sinks.ownership import AlreadyOwned
+from sinks.spool import SpoolError
+from sinks.telemetry import configure_logging
+
+app = typer.Typer(
+    help="Streaming flow collector: NetFlow, IPFIX and sFlow into ClickHouse, exactly once.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Config = Annotated[
+    Path | None, typer.Option("--config", "-c", help="TOML file of settings [default: $FLOWTIDE_CONFIG]")
+]
+
+
+class Format(StrEnum):
+    """What ``replay --decode`` writes."""
+
+    csv = "csv"
+    jsonl = "jsonl"
+    parquet = "parquet"
+    table = "table"
+
+
+class Failure(Exception):  # noqa: N818
+    """Ends the command with a message and status 1."""
+
+
+@app.command()
+def run(config: Config = None) -> None:
+    """Collect, enrich and store until stopped: all in one, on embedded parts."""
+    from flowtide.stack import Stack, on_signals
+
+    settings = _settings(config)
+    stop = threading.Event()
+    on_signals(stop)
+    stack = Stack(settings)
+    try:
+        addresses = stack.start()
+        typer.echo(f"listening for flows on {', '.join(addresses.listen)} (UDP)")
+        typer.echo(f"SQL:     curl '{addresses.http}/?query=SELECT+count()+FROM+flowtide.flows'")
+        typer.echo(f"metrics: {addresses.http}/metrics and {addresses.collector_metrics}; health: /healthz")
+        typer.echo(f"data in {settings.data.resolve()}; stop with Ctrl-C")
+        sys.stdout.flush()
+        stack.run(stop)
+    finally:
+        stack.close()
+    typer.echo(f"stopped; the data is in {settings.data.resolve()}")
+
+
+@app.command()
+def demo(
+    seconds: Annotated[float | None, typer.Option("--for", min=1, help="stop after this many seconds")] = None,
+    config: Config = None,
+    rate: Annotated[int, typer.Option(min=1, help="flows a second of the simulated exporters")] = 2_000,
+    seed: Annotated[int, typer.Option(help="same seed, same flows")] = 1,
+) -> None:
+    """Run the whole path with simulated exporters and watch it by SQL."""
+    from flowtide.demo import run_demo
+
+    if not run_demo(_settings(config), seconds, rate, seed):
+        raise Failure("no flow became visible by SQL: see the messages above")
+
+
+@app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(help="pcap or pcapng with NetFlow or IPFIX in UDP")],
+    to: Annotated[str | None, typer.Option("--to", metavar="HOST:PORT", help="send the datagrams there")] = None,
+    decode: Annotated[Format | None, typer.Option("--decode", help="write the flow records instead")] = None,
+    out: Annotated[str, typer.Option("--out", metavar="PATH", help="file to write, - is standard output")] = "-",
+    reverse: Annotated[bool, typer.Option("--reverse", help="also the reverse halves of biflows (RFC 5103)")] = False,
+    rate: Annotated[float, typer.Option(min=1, help="datagrams a second")] = 5_000,
+    exporters: Annotated[
+        Path | None, typer.Option(help="CSV exporter,source: the source address to send each exporter's datagrams from")
+    ] = None,
+    allow_remote: Annotated[bool, typer.Option(help="allow a target that is not on this machine")] = False,
+) -> None:
+    """Send a capture's flow datagrams to a collector, or decode them to rows."""
+    if (to is None) == (decode is None):
+        raise Failure("say either --to HOST:PORT or --decode csv|jsonl|parquet|table")
+    if decode is not None:
+        from flowtide.replay_decode import decode_file
+
+        decode_file(file, decode.value, "-" if out == "-" else Path(out), reverse)
+        return
+    from flowtide.replay_send import replay_to
+
+    replay_to(file, to or "", rate, exporters, allow_remote)
+
+
+@app.command()
+def sql(
+    query: Annotated[str, typer.Argument(help="one statement; - reads it from standard input")],
+    config: Config = None,
+    output: Annotated[str, typer.Option("--format", "-f", help="a format of ClickHouse")] = "PrettyCompact",
+) -> None:
+    """Ask the store: over the HTTP port when something runs, else by opening the directory."""
+    from flowtide.query import ask
+
+    text = sys.stdin.read() if query == "-" else query
+    sys.stdout.buffer.write(ask(_settings(config), text, output))
+
+
+@app.command()
+def migrate(
+    config: Config = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan only")] = False,
+) -> None:
+    """Bring the store to this version's schema; the plan is printed first."""
+    from flowtide.query import migrate_store
+
+    migrate_store(_settings(config), dry_run=dry_run)
+
+
+@app.command()
+def check(config: Config = None) -> None:
+    """Print the effective settings with their defaults, and refuse wrong ones."""
+    from flowtide.check import describe
+
+    typer.echo(describe(_settings(config)))
+
+
+def _settings(config: Path | None) -> Settings:
+    settings = load(config)
+    configure_logging(settings.log.level, json_lines=settings.log.json_lines)
+    return settings
+
+
+def main() -> None:
+    """Entry point: errors that a user can mend are one message, not a traceback."""
+    from collector.capture import CaptureError
+    from collector.sockets import BindError
+    from flowtide.query import QueryFailed
+    from flowtide.replay_send import ReplayError
+
+    mendable = (
+        SettingsError, SpoolError, AlreadyOwned, ChildFailed, BindError, CaptureError, QueryFailed, ReplayError, Failure,
+    )  # fmt: skip
+    try:
+        app()
+    except mendable as error:
+        typer.echo(f"flowtide: {error}", err=True)
+        sys.exit(1)

@@ -1,0 +1,80 @@
+"""``flowtide sql`` and ``flowtide migrate``: through the running port, or by opening the directory."""
+
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+
+import typer
+
+from flowtide.settings import Settings
+from flowtide.stack import runtime_file
+from sinks import StoreRefused, StoreUnavailable
+from sinks.embedded import EmbeddedStore
+from sinks.migrations import MigrationError, migrate, plan
+
+
+class QueryFailed(Exception):  # noqa: N818
+    """The store's answer, when it is an error."""
+
+
+def ask(settings: Settings, sql: str, output: str) -> bytes:
+    """The answer's bytes in a format of ClickHouse; QueryFailed."""
+    port = running_port(settings)
+    if port is not None:
+        return _ask_port(port, sql, output)
+    store = _open(settings)
+    try:
+        return store.raw_query(sql, output)
+    except (StoreRefused, StoreUnavailable) as error:
+        raise QueryFailed(str(error)) from None
+    finally:
+        store.close()
+
+
+def migrate_store(settings: Settings, *, dry_run: bool) -> None:
+    """Print what is to be done, and do it; QueryFailed when the store is of a newer version."""
+    store = _open(settings)
+    try:
+        steps = plan(store, settings.store, settings.timezone)
+        for step in steps:
+            typer.echo(f"{step.version:04d} {step.name}")
+        if not steps:
+            typer.echo("nothing to do: the store has this version's schema")
+        elif dry_run:
+            typer.echo(f"{len(steps)} steps to do; nothing was changed")
+        else:
+            migrate(store, settings.store, settings.timezone)
+            typer.echo(f"{len(steps)} steps done")
+    except (MigrationError, StoreRefused, StoreUnavailable) as error:
+        raise QueryFailed(str(error)) from None
+    finally:
+        store.close()
+
+
+def running_port(settings: Settings) -> str | None:
+    """URL of the HTTP port of the stack that runs on this data directory; None: nothing runs."""
+    try:
+        url = str(json.loads(runtime_file(settings).read_bytes())["http"])
+        with urllib.request.urlopen(f"{url}/ping", timeout=5):  # noqa: S310 - our own address
+            return url
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _ask_port(url: str, sql: str, output: str) -> bytes:
+    request = urllib.request.Request(f"{url}/?default_format={urllib.parse.quote(output)}", sql.encode())  # noqa: S310
+    try:
+        with urllib.request.urlopen(request) as answer:  # noqa: S310
+            body: bytes = answer.read()
+            return body
+    except urllib.error.HTTPError as error:
+        raise QueryFailed(error.read().decode(errors="replace").strip()) from None
+
+
+def _open(settings: Settings) -> EmbeddedStore:
+    folder = settings.folder(settings.store.url, "chdb")
+    try:
+        return EmbeddedStore(folder, memory_bytes=settings.store.memory_bytes)
+    except (StoreUnavailable, StoreRefused) as error:
+        raise QueryFailed(str(error)) from None
