@@ -5,7 +5,7 @@ from struct import Struct
 
 from collector.decoder.elements import FieldSpecifier
 from collector.decoder.errors import Reason
-from collector.decoder.templates import Definition, Withdrawal
+from collector.decoder.templates import Announced, Definition, Withdrawal
 
 VERSION = 10
 HEADER = Struct("!HHIII")
@@ -19,17 +19,17 @@ _PEN = Struct("!I")
 _ENTERPRISE = 0x8000
 
 
-def read_templates(body: memoryview) -> Iterator[Definition | Withdrawal | Reason]:
+def read_templates(body: memoryview) -> Iterator[Announced]:
     """The templates of a template set (RFC 7011 section 3.4.1); what follows a fault has no known begin."""
     return _read(body, TEMPLATE_SET)
 
 
-def read_options_templates(body: memoryview) -> Iterator[Definition | Withdrawal | Reason]:
+def read_options_templates(body: memoryview) -> Iterator[Announced]:
     """The templates of an options template set (RFC 7011 section 3.4.2)."""
     return _read(body, OPTIONS_SET)
 
 
-def _read(body: memoryview, kind: int) -> Iterator[Definition | Withdrawal | Reason]:
+def _read(body: memoryview, kind: int) -> Iterator[Announced]:
     at = 0
     while len(body) - at >= _TEMPLATE.size:
         number, count = _TEMPLATE.unpack_from(body, at)

@@ -67,13 +67,12 @@ class Reading:
 class Group:
     """Records of one layout that wait to become columns: their octets, joined, and the runs they came in."""
 
-    __slots__ = ("body", "layout", "rows", "runs")
+    __slots__ = ("body", "layout", "runs")
 
     def __init__(self, layout: "Layout") -> None:
         self.layout = layout
         self.body = bytearray()
         self.runs: list[int] = []  # number of records, index of the message; again and again
-        self.rows = 0
 
 
 class Layout:

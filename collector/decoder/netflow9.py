@@ -5,7 +5,7 @@ from struct import Struct
 
 from collector.decoder.elements import SCOPE_PEN, FieldSpecifier
 from collector.decoder.errors import Reason
-from collector.decoder.templates import Definition, Withdrawal
+from collector.decoder.templates import Announced, Definition
 
 VERSION = 9
 HEADER = Struct("!HHIIII")
@@ -16,7 +16,7 @@ _TEMPLATE = Struct("!HH")
 _OPTIONS = Struct("!HHH")
 
 
-def read_templates(body: memoryview) -> Iterator[Definition | Withdrawal | Reason]:
+def read_templates(body: memoryview) -> Iterator[Announced]:
     """The templates of a template flowset (RFC 3954 section 5.2); what follows a fault has no known begin."""
     at = 0
     while len(body) - at >= _TEMPLATE.size:
@@ -37,7 +37,7 @@ def read_templates(body: memoryview) -> Iterator[Definition | Withdrawal | Reaso
         at += 4 * count
 
 
-def read_options_templates(body: memoryview) -> Iterator[Definition | Withdrawal | Reason]:
+def read_options_templates(body: memoryview) -> Iterator[Announced]:
     """The templates of an options template flowset (RFC 3954 section 6.1); lengths are in octets."""
     at = 0
     while len(body) - at >= _OPTIONS.size:

@@ -4,22 +4,25 @@ One pass per datagram in plain Python, never per record: a data set's octets are
 and become columns later, all at once.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from struct import Struct
 
-from collector.decoder.domains import Domain, Domains, Source
+from collector.decoder.domains import Domain, Domains, Source, Template
 from collector.decoder.elements import OBSERVATION_DOMAIN
 from collector.decoder.errors import Reason
 from collector.decoder.held import HeldSet, HeldSets
-from collector.decoder.layouts import Group
+from collector.decoder.layouts import Group, Layout
 from collector.decoder.options import count_records, read_options
 from collector.decoder.sampling import learn
-from collector.decoder.templates import Reader, TemplateCache
+from collector.decoder.templates import Announced, Reader, TemplateCache
 from collector.settings import DecoderSettings
 from sinks.schema import Flag
 
 SET_HEADER = Struct("!HH")
 """Set id, length with this header."""
+_unpack = SET_HEADER.unpack_from
+_TRUNCATED = Flag.TRUNCATED.value
 _COUNTED = 65_536  # counters, about 10 MB
 
 
@@ -107,71 +110,67 @@ class Intake:
         templates = domain.templates
         end = len(message)
         index = -1  # of this message, once it has flow records
-        sets = decoded = held = 0
+        sets = decoded = held = rows = 0
         while end - at >= 4:
             if sets == most_sets:
-                if _is_padding(message[at:]):
-                    break
-                sets += 1
-                domain.tally(f"sets_dropped_{Reason.BEYOND_COUNT}")
+                if not _is_padding(message[at:]):
+                    sets += 1
+                    domain.tally(f"sets_dropped_{Reason.BEYOND_COUNT}")
                 break
-            number, length = SET_HEADER.unpack_from(message, at)
+            number, length = _unpack(message, at)
             stop = at + length
             if length < 4 or stop > end:
                 if length < 4 and _is_padding(message[at:]):
                     break
                 # Without this check a length of 0 would loop for ever.
-                if length < 4 or not flags & Flag.TRUNCATED or number < 256:
+                if length < 4 or not flags & _TRUNCATED or number < 256:
                     sets += 1
                     domain.tally(f"sets_dropped_{Reason.BAD_SET_LENGTH}")
                     break
                 stop = end  # of a datagram longer than its slot, the records that fitted are sound
             sets += 1
-            body = message[at + 4 : stop]
+            start = at + 4
             at = stop
             if number > 255:
                 template = templates.get(number)
                 if template is None:
-                    held += self._hold(domain, number, body, export_s, uptime_ms, received_ms, flags)
+                    held += self._hold(domain, number, message[start:stop], export_s, uptime_ms, received_ms, flags)
                     continue
                 template.used_ms = received_ms
                 layout = template.layout
                 if template.scopes is not None:
-                    decoded += self._options(domain, number, body)
+                    decoded += self._options(domain, template, message[start:stop])
                     continue
                 size = layout.size
-                records = len(body) // size if size else 0
+                records = (stop - start) // size if size else 0
                 if not records:
-                    domain.tally(f"sets_dropped_{_why_no_records(layout.is_variable, size)}")
+                    domain.tally(f"sets_dropped_{_why_no_records(layout)}")
                     continue
                 if index < 0:
-                    if domain.source < 0:
-                        self.source(domain)
                     index = self._messages
                     self._messages = index + 1
-                    self.numbers += (domain.source, export_s, uptime_ms, received_ms, flags)
+                    source = domain.source
+                    if source < 0:
+                        source = self.source(domain)
+                    self.numbers += (source, export_s, uptime_ms, received_ms, flags)
                 group = layout.group
                 if group is None:
-                    group = layout.group = Group(layout)
-                    self.groups.append(group)
-                group.body += body[: records * size]
+                    group = self._group(layout)
+                group.body += message[start : start + records * size]
                 group.runs += (records, index)
-                group.rows += records
-                domain.records_flow += records
-                self.rows += records
-                domain.sets_decoded += 1
+                rows += records
                 decoded += 1
             elif number == dialect.template_set or number == dialect.options_set:
                 options = number == dialect.options_set
                 read = dialect.read_options_templates if options else dialect.read_templates
-                before = domain.sets_decoded
-                for defined in self.cache.read(domain, read(body), options):
-                    self._release(domain, defined)
-                decoded += domain.sets_decoded - before > 0
+                decoded += self._templates(domain, read(message[start:stop]), options)
             else:
                 domain.tally(f"sets_dropped_{Reason.RESERVED_SET_ID}")
-        domain.sets += sets
+        self.rows += rows
+        domain.records_flow += rows
         domain.datagrams += 1
+        domain.sets += sets
+        domain.sets_decoded += decoded
         if decoded or not sets:
             domain.datagrams_decoded += 1
         elif held:
@@ -199,64 +198,70 @@ class Intake:
     def _hold(
         self, domain: Domain, number: int, body: memoryview, export_s: int, uptime_ms: int, received_ms: int, flags: int
     ) -> int:
-        kept = HeldSet(bytes(body), export_s, uptime_ms, received_ms, flags | Flag.HELD)
+        kept = HeldSet(bytes(body), export_s, uptime_ms, received_ms, flags | Flag.HELD.value)
         if self.held.put(domain, number, kept):
             domain.tally("sets_held")
             return 1
         domain.tally(f"sets_dropped_{Reason.HELD_FULL}")
         return 0
 
+    def _templates(self, domain: Domain, announced: Iterator[Announced], options: bool) -> int:
+        read = self.cache.read(domain, announced, options)
+        if read is None:
+            domain.tally(f"sets_dropped_{Reason.NO_SOUND_TEMPLATE}")
+            return 0
+        for defined in read:
+            self._release(domain, defined)
+        return 1
+
     def _release(self, domain: Domain, number: int) -> None:
         """Decode what waited for this template."""
         released = self.held.release(domain, number)
         template = domain.templates.get(number) if released else None
-        if template is None:  # the cache is too small for it
+        if template is None:  # none waited, or the cache is too small for the template
             if released:
                 domain.tally(f"held_dropped_{Reason.EVICTED}", len(released))
             return
         layout = template.layout
         for held in released:
             if template.scopes is not None:
-                self._read_options(domain, number, memoryview(held.body))
-                domain.tally("held_decoded")
-                continue
-            records = len(held.body) // layout.size if layout.size else 0
-            if not records:
-                domain.tally(f"held_dropped_{_why_no_records(layout.is_variable, layout.size)}")
-                continue
-            if domain.source < 0:
-                self.source(domain)
-            self.numbers += (domain.source, held.export_s, held.uptime_ms, held.received_ms, held.flags)
-            group = layout.group
-            if group is None:
-                group = layout.group = Group(layout)
-                self.groups.append(group)
-            group.body += held.body[: records * layout.size]
-            group.runs += (records, self._messages)
-            group.rows += records
-            self._messages += 1
-            self.rows += records
-            domain.records_flow += records
-            domain.tally("held_decoded")
+                records = self._read_options(domain, template, memoryview(held.body))
+            else:
+                records = len(held.body) // layout.size if layout.size else 0
+                if records:
+                    self._collect(domain, layout, held, records)
+            domain.tally("held_decoded" if records else f"held_dropped_{_why_no_records(layout)}")
 
-    def _options(self, domain: Domain, number: int, body: memoryview) -> int:
-        if not self._read_options(domain, number, body):
-            layout = domain.templates[number].layout
-            domain.tally(f"sets_dropped_{_why_no_records(False, layout.size or layout.is_variable)}")
-            return 0
-        domain.sets_decoded += 1
-        return 1
+    def _collect(self, domain: Domain, layout: Layout, held: HeldSet, records: int) -> None:
+        source = domain.source if domain.source >= 0 else self.source(domain)
+        self.numbers += (source, held.export_s, held.uptime_ms, held.received_ms, held.flags)
+        group = layout.group or self._group(layout)
+        group.body += held.body[: records * layout.size]
+        group.runs += (records, self._messages)
+        self._messages += 1
+        self.rows += records
+        domain.records_flow += records
 
-    def _read_options(self, domain: Domain, number: int, body: memoryview) -> int:
-        template = domain.templates[number]
+    def _group(self, layout: Layout) -> Group:
+        group = layout.group = Group(layout)
+        self.groups.append(group)
+        return group
+
+    def _options(self, domain: Domain, template: Template, body: memoryview) -> int:
+        if self._read_options(domain, template, body):
+            return 1
+        domain.tally(f"sets_dropped_{_why_no_records(template.layout)}")
+        return 0
+
+    def _read_options(self, domain: Domain, template: Template, body: memoryview) -> int:
         records = count_records(template.layout, body)
         domain.tally("records_options", records)
         for said in read_options(template, body):
             about = domain
             named = said.get((OBSERVATION_DOMAIN, 0))
             if named is not None and named != domain.number:
-                # Said of another domain of the same exporter, which may not have been heard yet.
-                key = (domain.exporter.address, domain.version, named & 0xFFFFFFFF)
+                # Said of another domain of the same exporter; of one that was not heard yet it is said of this one.
+                key = (domain.exporter.address, domain.version, named)
                 about = self.domains.known.get(key) or domain
             if learn(about, said, self.settings.samplers_per_domain):
                 about.tally("sampling_changed")
@@ -267,7 +272,7 @@ def _is_padding(rest: memoryview) -> bool:
     return not bytes(rest).strip(b"\0")
 
 
-def _why_no_records(is_variable: bool, size: int) -> Reason:
-    if is_variable:
+def _why_no_records(layout: Layout) -> Reason:
+    if layout.is_variable:
         return Reason.VARIABLE_LENGTH
-    return Reason.SHORT_SET if size else Reason.ZERO_RECORD
+    return Reason.SHORT_SET if layout.size else Reason.ZERO_RECORD

@@ -25,7 +25,9 @@ class Withdrawal:
     number: int | None
 
 
-Reader = Callable[[memoryview], Iterator[Definition | Withdrawal | Reason]]
+Announced = Definition | Withdrawal | Reason
+"""What a template set says, one after another; a reason: here it is not sound, and the rest cannot be read."""
+Reader = Callable[[memoryview], Iterator[Announced]]
 
 
 class TemplateCache:
@@ -35,8 +37,8 @@ class TemplateCache:
         self._domains = domains
         self.layouts = Layouts()
 
-    def read(self, domain: Domain, announced: Iterator[Definition | Withdrawal | Reason], options: bool) -> list[int]:
-        """Numbers that were defined; what was not sound is counted."""
+    def read(self, domain: Domain, announced: Iterator[Announced], options: bool) -> list[int] | None:
+        """Numbers that were defined; None: there was nothing sound.  All is counted."""
         defined: list[int] = []
         withdrawn = 0
         for each in announced:
@@ -51,11 +53,7 @@ class TemplateCache:
                 domain.tally("templates_accepted")
                 self.define(domain, each)
                 defined.append(each.number)
-        if not defined and not withdrawn:
-            domain.tally(f"sets_dropped_{Reason.NO_SOUND_TEMPLATE}")
-        else:
-            domain.sets_decoded += 1
-        return defined
+        return defined if defined or withdrawn else None
 
     def define(self, domain: Domain, definition: Definition) -> None:
         """The last definition counts, without a withdrawal too: a restarted device numbers anew."""
