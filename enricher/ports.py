@@ -16,6 +16,7 @@ from sinks.schema import BUCKETS
 _TRANSPORTS = {"tcp": 6, "udp": 17}
 # IANA protocol numbers: IP-in-IP (RFC 2003), 6in4, GRE, ESP and the two ICMPs.
 _PROTOCOLS = {50: "esp", 47: "gre", 4: "ipip", 41: "ipv6", 1: "icmp", 58: "icmp6"}
+_NAMED = ("tcp/443", "tcp/80", "udp/443")  # the ports among the schema's buckets
 _WELL_KNOWN = 1024
 _PORTS = 65_536
 
@@ -48,19 +49,15 @@ def port_table(named: Sequence[str] = ()) -> PortTable:
         by_port[start + _WELL_KNOWN : start + _PORTS] = BUCKETS.index(f"{transport}/>=1024")
     for proto, name in _PROTOCOLS.items():
         by_port[2 * _PORTS + proto] = BUCKETS.index(name)
-    for name in (*(bucket for bucket in BUCKETS if bucket[-1].isdigit() and "/" in bucket), *named):
-        match = re.fullmatch(r"(tcp|udp)/(<|>=)?(0|[1-9][0-9]{0,4})", name)
-        if match is None or (match[2] and name not in BUCKETS) or int(match[3]) >= _PORTS:
+    for name in (*_NAMED, *named):
+        match = re.fullmatch(r"(tcp|udp)/(0|[1-9][0-9]{0,4})", name)
+        if match is None or int(match[2]) >= _PORTS:
             raise ValueError(f"{name!r} is not a port: write tcp/993 or udp/4500")
-        if match[2]:
-            continue
-        if name not in BUCKETS:
-            labels.append(name)
-        elif name in named:
+        if name in named and labels.count(name):
             raise ValueError(f"{name!r} has its bucket already")
-        if labels.count(name) > 1:
-            raise ValueError(f"{name!r} is named twice")
-        by_port[int(_OFFSET[_TRANSPORTS[match[1]]]) + int(match[3])] = labels.index(name)
+        if name not in labels:
+            labels.append(name)
+        by_port[int(_OFFSET[_TRANSPORTS[match[1]]]) + int(match[2])] = labels.index(name)
     return PortTable(tuple(labels), by_port)
 
 

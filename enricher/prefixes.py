@@ -239,10 +239,10 @@ def _pages(first: I8, bits: I8, page_bits: int, slot: Callable[[I8], I8]) -> NDA
     """Which slots hold a prefix; ``first`` is the page of each prefix's first address."""
     pages = np.zeros(_MAX_PAGES, bool)
     covered = 1 << np.clip(page_bits - bits, 0, 62)
-    if covered.sum(dtype="f8") > 64 * _MAX_PAGES + len(bits):  # hardly a page would stay out: do not list them
+    # Beyond this hardly a page would stay out: search everything rather than list them.
+    if covered[covered > 1].sum(dtype="f8") > 2 * _MAX_PAGES:
         pages[:] = True
         return pages
-    ends = np.cumsum(covered)
-    ramp = np.arange(covered.sum()) - np.repeat(ends - covered, covered)
+    ramp = np.arange(covered.sum()) - np.repeat(np.cumsum(covered) - covered, covered)
     pages[slot(np.repeat(first, covered) + ramp)] = True
     return pages

@@ -182,10 +182,13 @@ def _split(lines: _Lines, names: Sequence[str], path: Path) -> dict[str, pa.Stri
         if not refused:
             raise LeaseFileError(path, None, f"is not CSV: {error}") from error
         row = refused[0]
+        line = int(lines.numbers[row.number - 1])
         reason = f"{row.actual_columns} values where the header names {row.expected_columns}"
-        raise LeaseFileError(path, int(lines.numbers[row.number - 1]), reason) from None
+        torn = _torn(lines)
+        raise LeaseFileError(path, *(torn if torn and torn[0] <= line else (line, reason))) from None
     if table.num_rows != len(lines.numbers):
-        raise _torn(lines, path)
+        line_or_file, reason = _torn(lines) or (None, "rows and lines differ: remove quotes and carriage returns")
+        raise LeaseFileError(path, line_or_file, reason)
     values = {}
     for name in COLUMNS:  # column by column, so that only one is there twice
         values[name] = pc.utf8_trim_whitespace(table[name].combine_chunks())
@@ -193,14 +196,14 @@ def _split(lines: _Lines, names: Sequence[str], path: Path) -> dict[str, pa.Stri
     return values
 
 
-def _torn(lines: _Lines, path: Path) -> LeaseFileError:
-    """A row is not a line: a quote is open at a line's end, or a carriage return stands inside."""
+def _torn(lines: _Lines) -> tuple[int, str] | None:
+    """The first line that is not a row: its quote is open at the end, or a carriage return stands inside."""
     for number, line in zip(lines.numbers.tolist(), bytes(lines.body).split(b"\n"), strict=False):
         if line.count(b'"') % 2:
-            return LeaseFileError(path, number, "a quote is left open")
+            return number, "a quote is left open"
         if b"\r" in line.removesuffix(b"\r"):
-            return LeaseFileError(path, number, "a carriage return stands inside the line")
-    return LeaseFileError(path, None, "rows and lines differ: remove quotes and carriage returns")
+            return number, "a carriage return stands inside the line"
+    return None
 
 
 def _rows(table: dict[str, pa.StringArray], problems: _Problems) -> LeaseRows | None:
