@@ -10,7 +10,7 @@ from collector.datagrams import Datagrams
 from collector.decoder import ipfix, netflow9
 from collector.decoder.errors import Count, Reason
 from collector.decoder.messages import Messages, Runs
-from collector.decoder.records import Columns, Segment, fill, zeros
+from collector.decoder.records import Columns, Segment, fill
 from collector.decoder.sets import Dialect, Intake
 from collector.decoder.state import dump, load
 from collector.settings import DecoderSettings
@@ -42,7 +42,6 @@ _FLAGGED = {
     Flag.IMPLAUSIBLE: "rows_implausible",
     Flag.SAMPLING_UNKNOWN: "rows_sampling_unknown",
 }
-_NAMES = tuple(column.name for column in RAW)
 
 
 class Decoder:
@@ -162,7 +161,7 @@ class Decoder:
                 first, run = int(ends[stop - 1]), stop
 
     def _batch(self, messages: Messages, segments: list[Segment], rows: int) -> Batch:
-        columns = zeros(rows, iter(_NAMES))
+        columns = {column.name: np.empty(rows, column.numpy) for column in RAW}
         extra: list[Columns] = []
         first = 0
         for segment in segments:

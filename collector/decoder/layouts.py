@@ -44,7 +44,13 @@ class Moment:
     place: Place
 
 
-@dataclass(slots=True)
+_SAID_BY_RECORDS = (
+    *UNSIGNED, *ADDRESSES, *MASKS, "octets", "packets", "icmp", "ip_version", "copy", "collector",
+)  # fmt: skip
+"""Columns that are 0 unless a field fills them; all others are filled for every record."""
+
+
+@dataclass
 class Reading:
     """The fields that fill the columns."""
 
@@ -62,6 +68,15 @@ class Reading:
     population: tuple[Place, Place] | None = None  # size, population
     spacing: tuple[Place, Place | None] | None = None  # packets, space
     sampler: Place | None = None
+
+    @cached_property
+    def unfilled(self) -> tuple[str, ...]:
+        """Columns of which the record says nothing: 0."""
+        filled = {*self.unsigned, *self.addresses, *self.masks}
+        filled |= {name for name in ("octets", "packets", "icmp") if getattr(self, name)}
+        if {"src_addr", "dst_addr"} & filled:
+            filled.add("ip_version")
+        return tuple(name for name in _SAID_BY_RECORDS if name not in filled)
 
 
 class Group:

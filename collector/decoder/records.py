@@ -3,7 +3,6 @@
 Byte swap and widening happen in the assignment into the column.  Nothing here loops over records.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,7 +13,7 @@ from collector.decoder.layouts import Layout, Place, Reading
 from collector.decoder.messages import Messages, Runs
 from collector.decoder.sampling import intervals
 from collector.decoder.times import flow_times
-from sinks.schema import BY_NAME, COUNTER_LIMIT, Copy, Flag
+from sinks.schema import COUNTER_LIMIT, Copy, Flag
 
 Array = NDArray[Any]
 Columns = dict[str, Array]
@@ -87,12 +86,14 @@ class Segment:
 
 
 def fill(segment: Segment, messages: Messages, columns: Columns, reverse: bool) -> tuple[Columns, Array] | None:
-    """Fill zeroed columns of ``segment.count`` rows; if it has reverse halves, theirs and their number in each run.
+    """Fill columns of ``segment.count`` rows, whatever they hold now.
 
-    ``columns`` are those of stage *decode* without the labels (``exporter`` holds the message's exporter code).
+    Returns the columns of its reverse halves and how many each run has; None: there are none.  ``columns`` are those of stage *decode* without the labels (``exporter`` holds the message's exporter code).
     """
     rows, runs = segment.rows(), segment.runs
     reading = segment.layout.forward
+    for column in reading.unfilled:
+        columns[column].view("u1")[:] = 0
     columns["exporter"][:] = runs.spread(messages.exporter)
     columns["domain"][:] = runs.spread(messages.domain)
     columns["received"].view("i8")[:] = runs.spread(messages.received)
@@ -153,6 +154,7 @@ def _fill_addresses(rows: Rows, reading: Reading, columns: Columns) -> None:
 
 
 def _map_four(rows: Rows, place: Place, address: Array) -> None:
+    address.view("u8")[::2] = 0
     words = address.view("u4").reshape(-1, 4)
     words[:, 2] = _MAPPED
     words[:, 3] = rows.octets(place, "u4")  # no byte swap: an address is octets
@@ -221,8 +223,3 @@ def _reverse(
     if not counted.any():
         return None
     return {name: array[counted] for name, array in extra.items()}, segment.runs.sums(counted)
-
-
-def zeros(rows: int, names: Iterator[str]) -> Columns:
-    """Columns of a batch, all 0."""
-    return {name: np.zeros(rows, BY_NAME[name].numpy) for name in names}
