@@ -124,8 +124,9 @@ class Decoder:
         intake = self._intake
         domain = intake.domains.known.get((exporter, 9, number)) or intake.open(exporter, 9, number, received_ms)
         # The header counts records, some exporters count flowsets; no flowset is without records, so beyond as many
-        # flowsets as the count nothing was announced.  goflow2 and tshark stop there too, nfdump does not.
-        intake.read(_NETFLOW9, domain, payload, 20, count, export_s, uptime_ms, received_ms, flags)
+        # flowsets as the count nothing was announced.  goflow2 and tshark stop there too, nfdump does not.  A count
+        # of 0 was never filled in.
+        intake.read(_NETFLOW9, domain, payload, 20, count or _NO_LIMIT, export_s, uptime_ms, received_ms, flags)
 
     def _ipfix(self, exporter: str, payload: memoryview, received_ms: int, flags: int) -> None:
         if len(payload) < ipfix.HEADER.size:

@@ -88,7 +88,8 @@ class Segment:
 def fill(segment: Segment, messages: Messages, columns: Columns, reverse: bool) -> tuple[Columns, Array] | None:
     """Fill columns of ``segment.count`` rows, whatever they hold now.
 
-    Returns the columns of its reverse halves and how many each run has; None: there are none.  ``columns`` are those of stage *decode* without the labels (``exporter`` holds the message's exporter code).
+    Returns the columns of its reverse halves and how many each run has; None: there are none.  ``columns`` are those of
+    stage *decode*; ``exporter`` gets the message's code among ``messages.labels``.
     """
     rows, runs = segment.rows(), segment.runs
     reading = segment.layout.forward

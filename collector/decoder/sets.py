@@ -198,6 +198,9 @@ class Intake:
     def _hold(
         self, domain: Domain, number: int, body: memoryview, export_s: int, uptime_ms: int, received_ms: int, flags: int
     ) -> int:
+        if not body:  # nothing to wait for
+            domain.tally(f"sets_dropped_{Reason.SHORT_SET}")
+            return 0
         kept = HeldSet(bytes(body), export_s, uptime_ms, received_ms, flags | Flag.HELD.value)
         if self.held.put(domain, number, kept):
             domain.tally("sets_held")
