@@ -8,7 +8,6 @@ by the same rule and without a subscriber, of flows that have no lease at either
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from enricher.leases import LABELS, LeaseTable
 from enricher.ports import PortTable, buckets, lower_ports, port_table
@@ -94,18 +93,15 @@ def enrich(batch: Batch, tables: Tables) -> Enriched:
     ambiguous = leases.is_ambiguous(lease, columns["ts"])
     if ambiguous.any():
         columns["flags"] = columns["flags"] | ambiguous * np.uint32(Flag.AMBIGUOUS_LEASE)
-    columns["sub_id"] = np.take(leases.sub_id, lease)  # -1 is the last entry: nobody
-    profile = np.take(leases.profile, lease).astype("i8")
+    record = np.take(leases.record, lease, axis=0, mode="wrap")  # -1 is the last one: nobody
+    columns["sub_id"], profile = record[:, 2].astype("u8"), record[:, 3].copy()
     for name in LABELS:
         columns[name] = np.take(leases.codes[name], profile, mode="clip")
     labels = batch.labels | leases.labels | {"bucket": tables.ports.labels}
     enriched = Batch({column.name: columns[column.name] for column in ENRICHED}, labels)
 
-    doubtful = np.zeros(len(batch), bool)
-    doubtful[source_rows[ambiguous]] = True
-    coverage = Coverage(
-        *(_count(mask, octets) for mask in (matched, leased_twice, ~matched, doubtful)),
-    )
+    doubtful = np.unique(source_rows[ambiguous])
+    coverage = _coverage(octets, np.flatnonzero(~matched), np.flatnonzero(leased_twice), doubtful)
     return Enriched(enriched, source_rows, coverage)
 
 
@@ -141,6 +137,13 @@ def limit_days(batch: Batch, max_days: int = 50) -> Batch:
     return Batch(columns, batch.labels)
 
 
-def _count(mask: NDArray[np.bool_], octets: I8) -> Count:
-    # Up to 2^53 a row would overflow 64 bits from 1,024 rows on; a float's 53 bits are enough for a counter.
-    return Count(int(np.count_nonzero(mask)), int(octets[mask].sum(dtype="f8")) if mask.any() else 0)
+def _coverage(octets: I8, unmatched: I8, both: I8, ambiguous: I8) -> Coverage:
+    every, none = _count(octets), _count(octets[unmatched])
+    matched = Count(every.flows - none.flows, every.octets_est - none.octets_est)
+    return Coverage(matched, _count(octets[both]), none, _count(octets[ambiguous]))
+
+
+def _count(octets: I8) -> Count:
+    # 1,024 rows at the limit of 2^53 would overflow 64 bits; the halves of each do not before 2^31 rows.
+    low, high = int((octets & 0xFFFF_FFFF).sum()), int((octets >> 32).sum())
+    return Count(len(octets), (high << 32) + low)

@@ -54,10 +54,8 @@ class LeaseTable:
 
     prefixes: PrefixTable
     starts: NDArray[np.int64] | None  # by prefix number: its first lease; None: each prefix has exactly one
-    span: NDArray[np.int64]  # (leases, 2): [since, until) in Unix milliseconds, together for the cache's sake
+    record: NDArray[np.int64]  # (leases + 1, 4): since, until (Unix milliseconds), sub_id, profile; last that of -1
     contested: NDArray[np.int64] | None  # until when another subscriber claims it too; None: no lease is contested
-    sub_id: NDArray[np.uint64]  # by lease, then 0
-    profile: NDArray[np.uint32]  # by lease: row of ``codes``; 0, that of no lease, is empty
     codes: dict[str, NDArray[np.uint32]]  # by label column: code by profile
     labels: dict[str, tuple[str, ...]]  # by label column: its distinct values, "" first
     subscribers: int = 0
@@ -65,7 +63,18 @@ class LeaseTable:
     ambiguous: int = 0  # leases of one prefix and ``from`` with several subscribers
 
     def __len__(self) -> int:
-        return len(self.span)
+        return len(self.record) - 1
+
+    @property
+    def sub_id(self) -> NDArray[np.uint64]:
+        """By lease; 0 of none."""
+        ids: NDArray[np.uint64] = self.record[:, 2].view("u8")
+        return ids
+
+    @property
+    def profile(self) -> NDArray[np.int64]:
+        """By lease: its row of ``codes``; 0, that of none, is empty."""
+        return self.record[:, 3]
 
     @staticmethod
     def empty() -> "LeaseTable":
@@ -95,13 +104,15 @@ class LeaseTable:
         overlaps = int(np.count_nonzero(closed & (until[:-1] != HELD)))
         until[:-1][closed] = since[1:][closed]
         starts = np.searchsorted(number, np.arange(prefixes.size + 1)) if same.any() else None
+        # What one flow needs of its lease lies in one cache line: each line not in the cache costs as much as the hash.
+        record = np.zeros((len(order) + 1, 4), "i8")
+        for column, values in enumerate((since, until, ids[order].view("i8"), profile[order])):
+            record[:-1, column] = values
         return LeaseTable(
             prefixes=prefixes,
             starts=starts,
-            span=np.column_stack((since, until)),
+            record=record,
             contested=contested,
-            sub_id=np.append(ids[order], np.uint64(0)),
-            profile=np.append(profile[order], np.uint32(0)),
             codes=codes,
             labels=labels,
             subscribers=users,
@@ -116,8 +127,8 @@ class LeaseTable:
         def held(rows: I8, numbers: I8) -> I8:
             at = when[rows]
             lease = numbers if self.starts is None else self._newest(self.starts, numbers, at)
-            span = np.take(self.span, lease, axis=0, mode="clip")
-            return np.where((span[:, 0] <= at) & (at < span[:, 1]), lease, -1)
+            record = np.take(self.record, lease, axis=0, mode="clip")
+            return np.where((record[:, 0] <= at) & (at < record[:, 1]), lease, -1)
 
         return self.prefixes.longest(addresses, held)
 
@@ -131,18 +142,18 @@ class LeaseTable:
     @property
     def nbytes(self) -> int:
         """Memory of its arrays."""
-        arrays = (self.starts, self.span, self.contested, self.sub_id, self.profile)
+        arrays = (self.starts, self.record, self.contested)
         return self.prefixes.nbytes + sum(array.nbytes for array in arrays if array is not None)
 
     def _newest(self, starts: I8, numbers: I8, at: I8) -> I8:
-        """Each prefix's last lease that began by then; its first one when none did, which ``span`` refuses."""
+        """Each prefix's last lease that began by then; its first one when none did, which ``record`` refuses."""
         first, stop = starts[numbers], starts[numbers + 1]
         newest = first.copy()
         pending = np.flatnonzero(stop - first > 1)  # most addresses have one lease
         low, high, when = first[pending] + 1, stop[pending], at[pending]
         while (low < high).any():  # binary search, all rows in step
             middle = (low + high) >> 1
-            begun = (low < high) & (self.span[np.minimum(middle, len(self.span) - 1), 0] <= when)
+            begun = (low < high) & (self.record[middle, 0] <= when)
             high = np.where(begun | (low >= high), high, middle)
             low = np.where(begun, middle + 1, low)
         newest[pending] = low - 1
