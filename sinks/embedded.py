@@ -33,6 +33,8 @@ INSERT_SETTINGS: Mapping[str, int] = {
     "min_insert_block_size_bytes": 0,
     "max_insert_block_size": _ONE_BLOCK,
     "max_insert_threads": 1,  # each thread would write blocks of its own
+    # A GROUP BY has no two rows of one key: sorting them together again cost more than the rest of the rollup.
+    "optimize_on_insert": 0,
 }
 """What every insert under a token runs with: the same token with other blocks is not dropped."""
 _READ_AT_ONCE = {"max_threads": 1, "max_block_size": _ONE_BLOCK}
@@ -138,12 +140,16 @@ class EmbeddedStore:
         connection = _connect(str(self.directory))
         try:
             self._run(connection, f"USE {quoted(database or self.database)}")
-            if settings:
-                pairs = ", ".join(f"{quoted(name)} = {literal(value)}" for name, value in settings.items())
-                self._run(connection, f"SET {pairs}")
+            self.configure(connection, settings or {})
             yield connection
         finally:
             connection.close()
+
+    def configure(self, connection: Any, settings: Mapping[str, str | int | float]) -> None:
+        """Set these on a session, in one statement; StoreRefused for what the engine does not know or take."""
+        if settings:
+            pairs = ", ".join(f"{quoted(name)} = {literal(value)}" for name, value in settings.items())
+            self._run(connection, f"SET {pairs}")
 
     def close(self) -> None:
         """Stop the engine and let the directory go; a second call does nothing."""
@@ -182,11 +188,16 @@ def _connect(address: str) -> Any:
         raise store_error(error) from error
 
 
+def error_code(message: str) -> int:
+    """ClickHouse's code in an error's text, 0 without one."""
+    found = _CODE.search(message)
+    return int(found[1]) if found else 0
+
+
 def store_error(error: Exception) -> StoreUnavailable | StoreRefused:
     """The engine's error as one of ours; a message without a code is StoreRefused with code 0."""
     message = str(error)
-    found = _CODE.search(message)
-    code = int(found[1]) if found else 0
+    code = error_code(message)
     if code in TRANSIENT_CODES and _FOREVER not in message:
         return StoreUnavailable(message)
     return StoreRefused(code, message)

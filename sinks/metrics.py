@@ -1,6 +1,6 @@
 """Every counter of bus and store."""
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter, Gauge, Histogram
 
 INSERTED_ROWS = Counter("sink_inserted_rows_total", "Rows accepted by the store.", ["table"])
 INSERTED_MESSAGES = Counter("sink_inserted_messages_total", "Enriched messages stored.")
@@ -17,3 +17,5 @@ STOPPED = Gauge("sink_partition_stopped", "1: a gap stopped this partition; see 
 NEWEST_ROW = Gauge("sink_newest_flow_end_seconds", "Latest flow end stored, Unix seconds.")
 STORE_BYTES = Gauge("store_bytes", "Bytes of the tables on disk.")
 DROPPED_PARTS = Counter("store_dropped_parts_total", "Oldest raw parts removed because of store.max_bytes.")
+HTTP_QUERIES = Counter("http_queries_total", "Queries answered by the HTTP port.", ["user", "outcome"])
+HTTP_SECONDS = Histogram("http_query_seconds", "Time from a request's first byte to its answer, waiting included.")

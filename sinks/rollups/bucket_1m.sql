@@ -17,17 +17,18 @@ WHERE {where}
     AND NOT long
 GROUP BY time, exporter, service, segment, access, sub_group, ip_version, direction, bucket
 UNION ALL
+WITH
+    -- What had come by a moment is value * moment / lasted, rounded down.  The product wants 128 bits; with
+    -- value = whole * lasted + rest it is whole * moment + rest * moment / lasted, exact and within 64.
+    (value, moment) -> intDiv(value, lasted) * moment + intDiv((value % lasted) * moment, lasted) AS come,
+    -- What had come by the end of the minute less what had come by its start: a flow's shares sum to its value.
+    value -> come(value, until) - come(value, since) AS share
 SELECT
     toDateTime(minute * 60, 'UTC') AS time,
     exporter, service, segment, access, sub_group, ip_version, direction, bucket,
     -- A flow counts once, in its first minute.
     countIf(since = 0),
-    -- What had come by the end of the minute less what had come by its start: sums are exact for every flow.
-    -- 128 bits: 2^53 octets x 2^27 ms.
-    sum(toInt64(intDiv(toInt128(packets) * until, lasted) - intDiv(toInt128(packets) * since, lasted))),
-    sum(toInt64(intDiv(toInt128(packets_est) * until, lasted) - intDiv(toInt128(packets_est) * since, lasted))),
-    sum(toInt64(intDiv(toInt128(octets) * until, lasted) - intDiv(toInt128(octets) * since, lasted))),
-    sum(toInt64(intDiv(toInt128(octets_est) * until, lasted) - intDiv(toInt128(octets_est) * since, lasted)))
+    sum(share(packets)), sum(share(packets_est)), sum(share(octets)), sum(share(octets_est))
 FROM
 (
     SELECT
@@ -42,6 +43,6 @@ FROM
     FROM flows
     WHERE {where}
         AND bitAnd(flags, 24) = 0
-        AND long
+        AND ts > ts_start + INTERVAL 60 SECOND AND ts <= ts_start + INTERVAL 1 DAY
 )
 GROUP BY time, exporter, service, segment, access, sub_group, ip_version, direction, bucket
