@@ -7,6 +7,7 @@ import structlog
 
 from collector import metrics
 from collector.batcher import cut
+from collector.decoder import Count
 from sinks import RAW_STREAM, Bus, BusFull
 from sinks.batch import Batch
 from sinks.codec import Compression, encode, encode_observation
@@ -15,9 +16,6 @@ from sinks.schema import RAW
 from sinks.telemetry import limited
 
 log = structlog.get_logger("collector")
-
-Count = tuple[str, int, str, int]
-"""exporter, domain, counter, how much since the last time"""
 
 
 class Publisher:
@@ -56,9 +54,9 @@ class Publisher:
 
     def note_exporters(self, counts: Sequence[Count]) -> None:
         """Add to counters of ``exporter_health_1m``."""
-        for exporter, domain, counter, value in counts:
-            key = (exporter, domain, counter)
-            self._health[key] = self._health.get(key, 0) + value
+        for count in counts:
+            key = (count.exporter, count.domain, count.counter)
+            self._health[key] = self._health.get(key, 0) + count.value
 
     def publish_notes(self) -> None:
         """Append the counters noted since the last time; without room they are kept for the next."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import structlog
 
 from collector import metrics
-from collector.decoder import Decoder
+from collector.decoder import Decoder, StateError
 from collector.publisher import Publisher
 from collector.receiver import ReceiverCounts, make_receiver
 from collector.settings import CollectorSettings
@@ -137,9 +137,11 @@ class Collector:
             inodes = {os.fstat(bound.fileno()).st_ino: drops_now[bound.name] for bound in self._sockets}
             self._state_file.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(self._drops_file, json.dumps(inodes).encode())
+        metrics.TEMPLATES.set(self._decoder.templates())
+        metrics.HELD_BYTES.set(self._decoder.held()[1])
         learnt = self._decoder.take_counts()
-        for exporter, _, counter, value in learnt:
-            metrics.EXPORTER.labels(exporter, counter).inc(value)
+        for count in learnt:
+            metrics.EXPORTER.labels(count.exporter, count.counter).inc(count.value)
         self._publisher.note_exporters(learnt)
         self._publisher.publish_notes()
 
@@ -158,7 +160,7 @@ class Collector:
             return
         try:
             templates = self._decoder.restore(data)
-        except ValueError as error:
+        except StateError as error:
             log.warning("saved state refused, templates are learnt anew", file=str(self._state_file), reason=str(error))
             return
         log.info("state restored", templates=templates)

@@ -108,7 +108,7 @@ def _telemetry(listen: str, health: Callable[[], Mapping[str, object]]) -> Telem
 def main() -> int:
     """Run the child named by the first argument; its exit status."""
     name = sys.argv[1]
-    message = json.loads(sys.stdin.buffer.raw.readline())  # type: ignore[attr-defined]
+    message = json.loads(sys.stdin.readline())
     settings = Settings(**message["settings"])
     configure_logging(settings.log.level, json_lines=settings.log.json_lines)
     stop = stop_event()

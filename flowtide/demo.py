@@ -15,6 +15,7 @@ from rich.text import Text
 from collector.sockets import parse_address
 from flowtide.settings import Settings
 from flowtide.simulator.exporters import SimulatedNetwork
+from flowtide.simulator.population import write_leases
 from flowtide.stack import Addresses, Stack, on_signals
 
 _DATA_BYTES = 2 << 30  # bound of the demo's directory: three quarters the store, one quarter the bus
@@ -72,7 +73,7 @@ def run_demo(settings: Settings, seconds: float | None, rate: int, seed: int) ->
     console = Console()
     try:
         network = SimulatedNetwork(seed, rate, [("127.0.0.1", port) for port in stack.ports])
-        network.write_leases(Path(settings.enricher.leases))
+        write_leases(Path(settings.enricher.leases), seed)
         addresses = stack.start()
         _say_where(console, addresses, settings)
         sender = threading.Thread(target=_send, args=(network, stop), name="exporters", daemon=True)
@@ -117,6 +118,7 @@ def _bounded(settings: Settings) -> Settings:
 def _send(network: SimulatedNetwork, stop: threading.Event) -> None:
     while not stop.wait(_SEND_SECONDS):
         network.send(time.time())
+    network.close()
 
 
 def _say_where(console: Console, addresses: Addresses, settings: Settings) -> None:
@@ -197,8 +199,7 @@ def _draw(picture: Picture, at: float) -> Group:
         losses.add_row(counter, f"{total:,}", style="red" if total else "")
     if not picture.losses:
         losses.add_row("none", "0")
-    parts = [head, quic, buckets, losses]
-    return Group(*parts, *([Text(picture.trouble, style="yellow")] if picture.trouble else []))
+    return Group(head, quic, buckets, losses, Text(picture.trouble, style="yellow"))
 
 
 def _octets(value: float) -> str:

@@ -5,6 +5,7 @@ has nothing to compress.  Arrays are handed over without a copy wherever their l
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -31,12 +32,13 @@ class CodecError(Exception):
 
 def arrow_schema(columns: Sequence[Column]) -> pa.Schema:
     """The Arrow schema of these columns."""
-    return pa.schema([(column.name, _arrow_type(column)) for column in columns])
+    return _plan(tuple(columns))[0]
 
 
 def to_record_batch(batch: Batch, columns: Sequence[Column]) -> pa.RecordBatch:
     """The batch's arrays as Arrow, in the order of ``columns``."""
-    return pa.RecordBatch.from_arrays([_to_arrow(batch, column) for column in columns], schema=arrow_schema(columns))
+    schema, plan = _plan(tuple(columns))
+    return pa.RecordBatch.from_arrays([_to_arrow(batch, *step) for step in plan], schema=schema)
 
 
 def encode(batch: Batch, columns: Sequence[Column], compression: Compression = "lz4") -> bytes:
@@ -103,6 +105,13 @@ def encode_observation(table: str, rows: Sequence[dict[str, object]]) -> bytes:
     return encode_arrow(pa.RecordBatch.from_pylist(list(rows), schema=observation_schema(table)))
 
 
+@cache
+def _plan(columns: tuple[Column, ...]) -> tuple[pa.Schema, tuple[tuple[str, np.dtype[Any], pa.DataType, bool], ...]]:
+    """Schema and, by column, name, dtype, Arrow type and whether it is a label: 0.3 ms a message when made anew."""
+    plan = tuple((column.name, column.numpy, _arrow_type(column), column.is_label) for column in columns)
+    return pa.schema([(name, kind) for name, _, kind, _ in plan]), plan
+
+
 def _arrow_type(column: Column) -> pa.DataType:
     if column.is_label:
         return _TEXT
@@ -113,13 +122,13 @@ def _arrow_type(column: Column) -> pa.DataType:
     return pa.from_numpy_dtype(column.numpy)
 
 
-def _to_arrow(batch: Batch, column: Column) -> pa.Array:
-    array = np.ascontiguousarray(batch.columns[column.name], column.numpy)
-    if column.is_label:
+def _to_arrow(batch: Batch, name: str, dtype: np.dtype[Any], kind: pa.DataType, is_label: bool) -> pa.Array:
+    array = np.ascontiguousarray(batch.columns[name], dtype)
+    if is_label:
         codes = pa.Array.from_buffers(pa.int32(), len(array), [None, pa.py_buffer(array)])
-        return pa.DictionaryArray.from_arrays(codes, pa.array(batch.labels[column.name], pa.string()))
+        return pa.DictionaryArray.from_arrays(codes, pa.array(batch.labels[name], pa.string()))
     # A V16 array exports no buffer of plain bytes: hand over the same memory as uint8.
-    return pa.Array.from_buffers(_arrow_type(column), len(array), [None, pa.py_buffer(array.view("u1"))])
+    return pa.Array.from_buffers(kind, len(array), [None, pa.py_buffer(array.view("u1"))])
 
 
 def _view(array: pa.Array, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:

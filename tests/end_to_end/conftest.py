@@ -1,0 +1,127 @@
+"""A running stack, started as a user starts it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SETTINGS = """
+data = "{data}"
+[collector]
+telemetry = "127.0.0.1:0"
+[collector.receiver]
+listen = ["127.0.0.1:0"]
+[sink]
+rollup_seconds = {rollup_seconds}
+[http]
+listen = "127.0.0.1:0"
+[enricher]
+leases = "{leases}"
+max_wait_seconds = 0.3
+"""
+
+
+class Running:
+    """``flowtide run`` in a directory of its own."""
+
+    def __init__(self, folder: Path, rollup_seconds: float = 0.5, leases: str = "") -> None:
+        self.folder = folder
+        self.data = folder / "flowtide-data"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.config = folder / "flowtide.toml"
+        self.config.write_text(SETTINGS.format(data=self.data, rollup_seconds=rollup_seconds, leases=leases))
+        self.log = folder / "log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, timeout: float = 60) -> "Running":
+        """Start and wait until it says where it answers."""
+        (self.data / "state" / "running.json").unlink(missing_ok=True)
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "flowtide", "run", "--config", str(self.config)],
+                stdout=log, stderr=log, cwd=self.folder, start_new_session=True,
+            )  # fmt: skip
+        self.wait(lambda: (self.data / "state" / "running.json").exists(), timeout)
+        facts = json.loads((self.data / "state" / "running.json").read_text())
+        self.http = str(facts["http"])
+        self.port = int(facts["listen"][0].rpartition(":")[2])
+        self.metrics = str(facts["collector_metrics"])
+        return self
+
+    def children(self) -> list[int]:
+        """Process ids of the collector and the store, in this order."""
+        assert self.process
+        found = {}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    stat = (entry / "stat").read_text().rsplit(") ", 1)[1].split()
+                    words = (entry / "cmdline").read_bytes().split(b"\0")
+                except OSError:
+                    continue
+                if int(stat[1]) == self.process.pid and b"flowtide.child" in words and stat[0] != "Z":
+                    found[words[words.index(b"flowtide.child") + 1]] = int(entry.name)
+        return [found[name] for name in (b"collector", b"store") if name in found]
+
+    def query(self, sql: str, **parameters: str) -> list[dict[str, Any]]:
+        """Rows of a SELECT through the HTTP port."""
+        fields = {"default_format": "JSONEachRow", "output_format_json_quote_64bit_integers": "0"}
+        fields |= {f"param_{name}": value for name, value in parameters.items()}
+        request = urllib.request.Request(f"{self.http}/?{urllib.parse.urlencode(fields)}", sql.encode())
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return [json.loads(line) for line in answer.read().splitlines()]
+
+    def totals(self) -> dict[str, int]:
+        """Flows, packets and octets in the raw table, each flow once."""
+        sql = "SELECT count() AS flows, sum(packets) AS packets, sum(octets) AS octets FROM flows WHERE copy != 1"
+        return dict(self.query(sql)[0])
+
+    def wait(self, true: Callable[[], bool], timeout: float = 30) -> None:
+        """Until it holds; fails with the log's end."""
+        deadline = time.monotonic() + timeout
+        while True:
+            assert self.process
+            if self.process.poll() is not None:
+                pytest.fail(f"flowtide run ended with {self.process.returncode}:\n{self.log.read_text()[-3000:]}")
+            try:
+                if true():
+                    return
+            except OSError:
+                pass
+            if time.monotonic() > deadline:
+                pytest.fail(f"not within {timeout} s:\n{self.log.read_text()[-3000:]}")
+            time.sleep(0.1)
+
+    def stop(self) -> int:
+        """As Ctrl-C in a terminal: an interrupt to the whole group; the exit status."""
+        assert self.process
+        os.killpg(self.process.pid, signal.SIGINT)
+        status = self.process.wait(150)
+        self.process = None
+        return status
+
+    def kill(self) -> None:
+        """SIGKILL to the whole group."""
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    """Started; stopped or killed afterwards."""
+    stack = Running(tmp_path)
+    try:
+        yield stack.start()
+    finally:
+        stack.kill()

@@ -1,0 +1,126 @@
+"""Children and the whole group die under load: nothing accepted is lost, nothing is double, rollups equal raw."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.conftest import Running
+from tests.end_to_end.trials import accepted, expected_rows, rollup_differences, stored_rows
+
+REPOSITORY = Path(__file__).parents[2]
+VICTIMS = ("collector", "store", "group")
+
+
+def free_port(kind: socket.SocketKind) -> int:
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Trial(Running):
+    """A stack whose log is never trimmed, so that what was accepted can be counted afterwards."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        # The same ports after a kill of the whole group, as a router is not told of new ones.
+        text = self.config.read_text().replace(
+            'listen = ["127.0.0.1:0"]', f'listen = ["127.0.0.1:{free_port(socket.SOCK_DGRAM)}"]'
+        )
+        self.config.write_text(text + "\n[bus]\nsegment_bytes = 68719476736\nmax_bytes = 34359738368\n")
+
+    def kill_one(self, victim: str) -> None:
+        """SIGKILL; the group is started again by us, a child by its parent."""
+        if victim == "group":
+            self.kill()
+            self.start()
+            return
+        children = self.children()
+        if len(children) == 2:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(children[0 if victim == "collector" else 1], signal.SIGKILL)
+
+
+def run_trial(folder: Path, kills: list[tuple[str, float]], rate: int) -> None:
+    """Load, kills at their moments, then silence; every law checked."""
+    stack = Trial(folder).start()
+    loads = []
+    try:
+        for victim, pause in kills:
+            loads.append(
+                subprocess.Popen(
+                    [
+                        sys.executable,
+                        "-m",
+                        "bench.load",
+                        "--to",
+                        f"127.0.0.1:{stack.port}",
+                        "--rate",
+                        str(rate),
+                        "--seconds",
+                        str(pause + 1.5),
+                        "--exporters",
+                        "8",
+                    ],
+                    cwd=REPOSITORY,
+                    stdout=subprocess.PIPE,
+                )
+            )
+            time.sleep(pause)
+            stack.kill_one(victim)
+            loads[-1].wait(60)
+        sent = sum(json.loads(load.stdout.read())["flows"] for load in loads if load.stdout)
+        stack.wait(lambda: len(stack.children()) == 2, 30)
+        settle(lambda: len(stored_rows(stack)), 60)
+        assert stack.stop() == 0  # finishes what the bus holds, rollups too
+        totals = accepted(stack.data / "bus", 2)
+        wanted, overlaps = expected_rows(stack.data / "bus", 2)
+        stack.start()
+        found = stored_rows(stack)
+        differences = rollup_differences(stack)
+        print(json.dumps({"kills": len(kills), "sent": sent, **totals, "stored": sum(found.values()),
+                          "overlaps": overlaps, "rollups": differences or "equal"}))  # fmt: skip
+        assert totals["rows"] > 0
+        assert found == wanted
+        assert sum(found.values()) == totals["rows"]
+        assert differences == []
+        assert stack.stop() == 0
+    finally:
+        for load in loads:
+            load.kill()
+        stack.kill()
+
+
+def settle(measure: Callable[[], int], timeout: float) -> None:
+    """Until two looks a second apart agree."""
+    deadline, before = time.monotonic() + timeout, -1
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            now = measure()
+            if now == before:
+                return
+            before = now
+        time.sleep(1)
+
+
+def test_one_kill_of_each_kind(tmp_path: Path) -> None:
+    chance = random.Random(3)
+    run_trial(tmp_path, [(victim, chance.uniform(0.3, 1.0)) for victim in VICTIMS], 20_000)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", [1])
+def test_five_kills_of_each_kind(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    kills = [(victim, chance.uniform(0.5, 4.0)) for victim in VICTIMS * 5]
+    chance.shuffle(kills)
+    run_trial(tmp_path, kills, 50_000)
