@@ -119,11 +119,11 @@ class PrefixTable:
             return result
         high, low = halves(addresses)
         mapped = is_mapped(high, low)
-        paged = {
-            True: mapped & np.take(self.v4_pages, _v4_page(low), mode="clip"),
-            False: ~mapped & np.take(self.v6_pages, _v6_page(high), mode="clip"),
+        v6 = np.flatnonzero(~mapped)
+        rows = {
+            True: np.flatnonzero(mapped & np.take(self.v4_pages, _v4_page(low), mode="clip")),
+            False: v6[np.take(self.v6_pages, _v6_page(high[v6]), mode="clip")],
         }
-        rows = {family: np.flatnonzero(inside) for family, inside in paged.items()}
         for layer in self.layers:
             asked = rows[layer.mapped]
             if not asked.size:
