@@ -17,6 +17,7 @@ import time
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from flowtide.simulator.encoder import MessageEncoder, Version
 from flowtide.simulator.population import populations
@@ -45,12 +46,17 @@ class _IoVec(ctypes.Structure):
     _fields_ = (("base", ctypes.c_size_t), ("length", ctypes.c_size_t))
 
 
-class _MMsgHdr(ctypes.Structure):
+class _MsgHdr(ctypes.Structure):
     _fields_ = (
         ("name", ctypes.c_size_t), ("name_length", ctypes.c_uint32), ("iov", ctypes.c_size_t),
         ("iov_length", ctypes.c_size_t), ("control", ctypes.c_size_t), ("control_length", ctypes.c_size_t),
-        ("flags", ctypes.c_int), ("length", ctypes.c_uint),
+        ("flags", ctypes.c_int),
     )  # fmt: skip
+
+
+class _MMsgHdr(ctypes.Structure):
+    # Nested as in C: the inner structure's padding is part of it.
+    _fields_ = (("header", _MsgHdr), ("length", ctypes.c_uint))
 
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -82,8 +88,8 @@ class Exporter:
         base, size = self._built.ctypes.data, self._built.shape[1]
         for at in range(_DISTINCT):
             self._vectors[at] = _IoVec(base + at * size, size)
-            self._messages[at].iov = ctypes.addressof(self._vectors) + at * ctypes.sizeof(_IoVec)
-            self._messages[at].iov_length = 1
+            self._messages[at].header.iov = ctypes.addressof(self._vectors) + at * ctypes.sizeof(_IoVec)
+            self._messages[at].header.iov_length = 1
         self._socket = socket.socket(socket.AF_INET6 if ":" in to[0] else socket.AF_INET, socket.SOCK_DGRAM)
         if to[0].startswith("127."):
             self._socket.bind((f"127.0.1.{1 + number}", 0))
@@ -132,8 +138,8 @@ class Exporter:
         width = 4 if self.version == 9 else 8
         header = 24 if self.version == 9 else 20  # with the set's header
         size = FLOW_TEMPLATES[self.version][0].dtype.itemsize
-        records = self._built[:, header : header + self.records * size].reshape(len(self._built), self.records, size)
-        fields = [records[:, :, size - 2 * width : size - width], records[:, :, size - width :]]
+        records = sliding_window_view(self._built[:, header:], size, axis=1, writeable=True)[:, ::size]
+        fields = [records[..., size - 2 * width : size - width], records[..., size - width :]]
         if self.version == 9:
             fields.append(self._built[:, None, 4:8])
         for field in fields:

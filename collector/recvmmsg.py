@@ -49,6 +49,10 @@ class _MMsgHdr(ctypes.Structure):
     _fields_ = (("header", _MsgHdr), ("length", ctypes.c_uint))
 
 
+class _TimeSpec(ctypes.Structure):
+    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
+
+
 def _dtype(structure: type[ctypes.Structure], *fields: str) -> np.dtype[np.void]:
     """NumPy's view of a C structure: offsets are the platform's, and only ``fields`` are named."""
     places = {}
@@ -157,17 +161,25 @@ class Slab:
         """How many more datagrams fit, whatever their size; 0: the slab is full."""
         return min(self.slots - self.count, (self.budget_bytes - self.used_bytes) // self.slot_bytes)
 
-    def fill(self, fd: int, most: int) -> int:
-        """Read up to ``most`` waiting datagrams behind those held, without waiting; how many came.
+    def fill(self, fd: int, most: int, wait_seconds: float = 0.0) -> int:
+        """Read up to ``most`` datagrams behind those held; how many came.
 
-        The interpreter's lock is free during the call.  OSError when the socket itself is broken; transient errors
+        Without ``wait_seconds`` takes what waits.  With it goes on taking what arrives, for as long as that (below
+        1 s), or until the socket has been quiet for its SO_RCVTIMEO; the socket must be a blocking one.  The
+        interpreter's lock is free during the call.  OSError when the socket itself is broken; transient errors
         (interrupted, none waiting, an ICMP error queued by the kernel) read as 0.
         """
         at = self.count
         wanted = min(most, self.room())
         if wanted <= 0:
             return 0
-        came: int = _recvmmsg(fd, self._pointer + at * _MESSAGE.itemsize, wanted, socket.MSG_DONTWAIT, None)
+        address = self._pointer + at * _MESSAGE.itemsize
+        if wait_seconds:
+            # The kernel looks at the limit after each datagram only, hence SO_RCVTIMEO (recvmmsg(2), bugs).
+            limit = _TimeSpec(0, int(wait_seconds * 1e9))
+            came: int = _recvmmsg(fd, address, wanted, 0, ctypes.addressof(limit))
+        else:
+            came = _recvmmsg(fd, address, wanted, socket.MSG_DONTWAIT, None)
         if came <= 0:
             error = ctypes.get_errno() if came < 0 else 0
             if error in _BROKEN:
