@@ -29,13 +29,14 @@ class CapturedDatagram:
 
 @dataclass(slots=True)
 class CaptureCounts:
-    """packets = datagrams + not_udp + fragments + malformed."""
+    """packets = datagrams + not_udp + fragments + malformed; cut: datagrams of which the file holds only a part."""
 
     packets: int = 0
     datagrams: int = 0
     not_udp: int = 0
     fragments: int = 0
     malformed: int = 0
+    cut: int = 0
 
 
 @dataclass(slots=True)
@@ -76,6 +77,7 @@ class Capture:
             datagram = self._datagram(link, float(time), bytes(octets))
             if datagram is not None:
                 self.counts.datagrams += 1
+                self.counts.cut += datagram.is_cut
                 yield datagram
 
     def _datagram(self, link: int, time: float, octets: bytes) -> CapturedDatagram | None:

@@ -104,7 +104,7 @@ def _tell(report: TextIO, capture: Capture, decoder: Decoder, foreign: Counter[s
     found: Counter[str] = Counter(foreign)
     for count in decoder.take_counts():
         found[count.counter] += count.value
-    for name in ("not_udp", "fragments", "malformed"):
+    for name in ("not_udp", "fragments", "malformed", "cut"):
         found[f"packets_{name}"] = getattr(counts, name)
     if decoder.held()[0]:
         found["sets_dropped_no_template"] = decoder.held()[0]

@@ -150,12 +150,13 @@ class Decoder:
         if not groups:
             return
         messages = Messages(numbers, sources, self._settings.times)
+        block = min(_BLOCK, self._settings.rows)
         for group in groups:
             table = np.array(group.runs, "i8").reshape(-1, 2)
             ends = np.cumsum(table[:, 0])
             first = run = 0
             while run < len(table):
-                stop = max(run + 1, int(np.searchsorted(ends, first + _BLOCK, "right")))
+                stop = max(run + 1, int(np.searchsorted(ends, first + block, "right")))
                 runs = Runs(table[run:stop, 0], table[run:stop, 1])
                 self._segments.append((messages, Segment(group.layout, group.body, first, runs)))
                 self._segment_rows += runs.rows

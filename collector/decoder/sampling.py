@@ -130,7 +130,7 @@ def intervals(rows: Any, reading: Reading, runs: Runs, messages: Messages, colum
     overridden = runs.spread(messages.interval_source) == SamplingSource.OVERRIDE
     if overridden.any():
         np.copyto(sampling, runs.spread(messages.interval), where=overridden)
-        np.copyto(source, SamplingSource.OVERRIDE, where=overridden)
+        np.copyto(source, np.uint8(SamplingSource.OVERRIDE), where=overridden)
     unknown = source == SamplingSource.UNKNOWN
     if unknown.any():
         columns["flags"][unknown] |= Flag.SAMPLING_UNKNOWN.value
@@ -174,7 +174,9 @@ def _own(rows: Any, reading: Reading) -> list[Array]:
             found.append(_ratio(packets, np.ones_like(packets)))
         else:
             found.append(_ratio(packets + rows.unsigned(space).astype("f8"), packets))
-    found += [np.minimum(rows.unsigned(place), _LARGEST).astype("u4") for place in reading.intervals]
+    found += [
+        np.minimum(rows.unsigned(place).astype("u8"), np.uint64(_LARGEST)).astype("u4") for place in reading.intervals
+    ]
     return found
 
 
