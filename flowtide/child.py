@@ -13,8 +13,11 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from collector.sockets import BindError, parse_address
+from enricher.subscribers import KeyFileError
 from flowtide.children import EXIT_SETTINGS, say_ready, stop_event
 from flowtide.settings import Settings, SettingsError
+from sinks import StoreUnavailable
+from sinks.migrations import MigrationError
 from sinks.ownership import AlreadyOwned
 from sinks.spool import Spool, SpoolError
 from sinks.telemetry import TelemetryServer, configure_logging
@@ -114,10 +117,10 @@ def main() -> int:
     stop = stop_event()
     try:
         {"collector": run_collector, "store": run_store}[name](settings, message["fds"], stop)
-    except (SettingsError, SpoolError, BindError) as error:
+    except (SettingsError, SpoolError, BindError, KeyFileError, MigrationError) as error:
         log.error("cannot start", child=name, reason=str(error))
         return EXIT_SETTINGS
-    except AlreadyOwned as error:  # a predecessor may still be finishing: the parent tries again
+    except (AlreadyOwned, StoreUnavailable) as error:  # a predecessor may still be finishing: the parent tries again
         log.error("cannot start yet", child=name, reason=str(error))
         return 1
     return 0

@@ -8,7 +8,11 @@ from typing import Annotated
 
 import typer
 
+from collector.capture import CaptureError
+from collector.sockets import BindError
+from enricher.subscribers import KeyFileError
 from flowtide.children import ChildFailed
+from flowtide.errors import Failure
 from flowtide.settings import Settings, SettingsError, load
 from sinks.ownership import AlreadyOwned
 from sinks.spool import SpoolError
@@ -26,6 +30,11 @@ Config = Annotated[
 ]
 
 
+_MENDABLE = (
+    Failure, SettingsError, SpoolError, AlreadyOwned, ChildFailed, BindError, CaptureError, KeyFileError,
+)  # fmt: skip
+
+
 class Format(StrEnum):
     """What ``replay --decode`` writes."""
 
@@ -33,10 +42,6 @@ class Format(StrEnum):
     jsonl = "jsonl"
     parquet = "parquet"
     table = "table"
-
-
-class Failure(Exception):  # noqa: N818
-    """Ends the command with a message and status 1."""
 
 
 @app.command()
@@ -96,9 +101,12 @@ def replay(
 
         decode_file(file, decode.value, "-" if out == "-" else Path(out), reverse)
         return
-    from flowtide.replay_send import replay_to
+    from flowtide.replay_send import ReplayError, replay_to
 
-    replay_to(file, to or "", rate, exporters, allow_remote)
+    try:
+        replay_to(file, to or "", rate, exporters, allow_remote)
+    except ReplayError as error:
+        raise Failure(str(error)) from None
 
 
 @app.command()
@@ -141,16 +149,8 @@ def _settings(config: Path | None) -> Settings:
 
 def main() -> None:
     """Entry point: errors that a user can mend are one message, not a traceback."""
-    from collector.capture import CaptureError
-    from collector.sockets import BindError
-    from flowtide.query import QueryFailed
-    from flowtide.replay_send import ReplayError
-
-    mendable = (
-        SettingsError, SpoolError, AlreadyOwned, ChildFailed, BindError, CaptureError, QueryFailed, ReplayError, Failure,
-    )  # fmt: skip
     try:
         app()
-    except mendable as error:
+    except _MENDABLE as error:
         typer.echo(f"flowtide: {error}", err=True)
         sys.exit(1)

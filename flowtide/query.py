@@ -7,6 +7,7 @@ import urllib.request
 
 import typer
 
+from flowtide.errors import Failure
 from flowtide.settings import Settings
 from flowtide.stack import runtime_file
 from sinks import StoreRefused, StoreUnavailable
@@ -14,12 +15,8 @@ from sinks.embedded import EmbeddedStore
 from sinks.migrations import MigrationError, migrate, plan
 
 
-class QueryFailed(Exception):  # noqa: N818
-    """The store's answer, when it is an error."""
-
-
 def ask(settings: Settings, sql: str, output: str) -> bytes:
-    """The answer's bytes in a format of ClickHouse; QueryFailed."""
+    """The answer's bytes in a format of ClickHouse; Failure."""
     port = running_port(settings)
     if port is not None:
         return _ask_port(port, sql, output)
@@ -27,13 +24,13 @@ def ask(settings: Settings, sql: str, output: str) -> bytes:
     try:
         return store.raw_query(sql, output)
     except (StoreRefused, StoreUnavailable) as error:
-        raise QueryFailed(str(error)) from None
+        raise Failure(str(error)) from None
     finally:
         store.close()
 
 
 def migrate_store(settings: Settings, *, dry_run: bool) -> None:
-    """Print what is to be done, and do it; QueryFailed when the store is of a newer version."""
+    """Print what is to be done, and do it; Failure when the store is of a newer version."""
     store = _open(settings)
     try:
         steps = plan(store, settings.store, settings.timezone)
@@ -47,7 +44,7 @@ def migrate_store(settings: Settings, *, dry_run: bool) -> None:
             migrate(store, settings.store, settings.timezone)
             typer.echo(f"{len(steps)} steps done")
     except (MigrationError, StoreRefused, StoreUnavailable) as error:
-        raise QueryFailed(str(error)) from None
+        raise Failure(str(error)) from None
     finally:
         store.close()
 
@@ -69,7 +66,7 @@ def _ask_port(url: str, sql: str, output: str) -> bytes:
             body: bytes = answer.read()
             return body
     except urllib.error.HTTPError as error:
-        raise QueryFailed(error.read().decode(errors="replace").strip()) from None
+        raise Failure(error.read().decode(errors="replace").strip()) from None
 
 
 def _open(settings: Settings) -> EmbeddedStore:
@@ -77,4 +74,4 @@ def _open(settings: Settings) -> EmbeddedStore:
     try:
         return EmbeddedStore(folder, memory_bytes=settings.store.memory_bytes)
     except (StoreUnavailable, StoreRefused) as error:
-        raise QueryFailed(str(error)) from None
+        raise Failure(str(error)) from None

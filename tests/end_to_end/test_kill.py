@@ -53,7 +53,8 @@ class Trial(Running):
 def run_trial(folder: Path, kills: list[tuple[str, float]], rate: int) -> None:
     """Load, kills at their moments, then silence; every law checked."""
     stack = Trial(folder).start()
-    loads = []
+    loads: list[subprocess.Popen[bytes]] = []
+    sent = 0
     try:
         for victim, pause in kills:
             loads.append(
@@ -77,8 +78,7 @@ def run_trial(folder: Path, kills: list[tuple[str, float]], rate: int) -> None:
             )
             time.sleep(pause)
             stack.kill_one(victim)
-            loads[-1].wait(60)
-        sent = sum(json.loads(load.stdout.read())["flows"] for load in loads if load.stdout)
+            sent += json.loads(loads[-1].communicate(timeout=60)[0])["flows"]
         stack.wait(lambda: len(stack.children()) == 2, 30)
         settle(lambda: len(stored_rows(stack)), 60)
         assert stack.stop() == 0  # finishes what the bus holds, rollups too
@@ -96,7 +96,9 @@ def run_trial(folder: Path, kills: list[tuple[str, float]], rate: int) -> None:
         assert stack.stop() == 0
     finally:
         for load in loads:
-            load.kill()
+            if load.poll() is None:
+                load.kill()
+                load.communicate()
         stack.kill()
 
 
