@@ -4,6 +4,7 @@ One process owns one directory, and may open only one directory in its life.  Ev
 its own (1.5 ms), so that no setting or current database leaks from one to the next and any thread may call.
 """
 
+import copy
 import os
 import re
 import threading
@@ -19,13 +20,15 @@ import pyarrow as pa
 from sinks import StoreRefused, StoreUnavailable
 from sinks.ownership import AlreadyOwned, Ownership
 
+Settings = Mapping[str, str | int | float]
+
 DATABASE = "flowtide"
 MAX_ROWS = 500_000
 """Rows of one insert: more costs little less, and one block of 34 columns is then about 100 MB."""
 
 _ONE_BLOCK = 100_000_000
 """No insert of ours has as many rows, so a block is never cut: a token holds for one block only."""
-INSERT_SETTINGS: Mapping[str, int] = {
+INSERT_SETTINGS: Settings = {
     "async_insert": 0,  # on by default here; it would answer before the rows are stored
     "insert_deduplicate": 1,
     "deduplicate_blocks_in_dependent_materialized_views": 1,
@@ -33,12 +36,19 @@ INSERT_SETTINGS: Mapping[str, int] = {
     "min_insert_block_size_bytes": 0,
     "max_insert_block_size": _ONE_BLOCK,
     "max_insert_threads": 1,  # each thread would write blocks of its own
+    # A token is remembered together with the pieces of which the block was put together, and an aggregation gives as
+    # many as its threads, memory and past runs decide: a repeat after a restart was not recognised.  A final ORDER BY
+    # (in every rollup's SQL) with these gives one piece, always.
+    "max_block_size": _ONE_BLOCK,
+    "prefer_external_sort_block_bytes": 0,
+    "max_bytes_before_external_sort": 0,
+    "max_bytes_ratio_before_external_sort": 0,
+    "max_bytes_before_external_group_by": 0,
+    "max_bytes_ratio_before_external_group_by": 0,
     # A GROUP BY has no two rows of one key: sorting them together again cost more than the rest of the rollup.
     "optimize_on_insert": 0,
 }
-"""What every insert under a token runs with: the same token with other blocks is not dropped."""
-_READ_AT_ONCE = {"max_threads": 1, "max_block_size": _ONE_BLOCK}
-"""Keep the rows of an Arrow table together and in order; an aggregation may use more threads."""
+"""What every insert under a token runs with: the same token with another block is not dropped."""
 
 TRANSIENT_CODES = frozenset({
     75,  # CANNOT_WRITE_TO_FILE_DESCRIPTOR: the disk is full
@@ -107,7 +117,8 @@ class EmbeddedStore:
         # The engine reads the Python variable of this name.
         block = rows.combine_chunks()  # noqa: F841
         sql = f"INSERT INTO {table} ({columns}) SELECT {columns} FROM Python(block)"
-        settings: dict[str, str | int] = {**INSERT_SETTINGS, **_READ_AT_ONCE, "insert_deduplication_token": token}
+        # One thread keeps the rows together and in order; an aggregation may use more.
+        settings: Settings = {**INSERT_SETTINGS, "max_threads": 1, "insert_deduplication_token": token}
         with self.session(settings) as connection:
             try:
                 connection.query(sql, "Null")
@@ -115,8 +126,11 @@ class EmbeddedStore:
                 raise store_error(error) from error
 
     def command(self, sql: str, *, token: str | None = None) -> None:
-        """Run DDL, or an INSERT SELECT as one block under its token."""
-        settings: dict[str, str | int] = {**INSERT_SETTINGS, "insert_deduplication_token": token} if token else {}
+        """Run DDL, or an INSERT SELECT … ORDER BY as one block under its token.
+
+        Without the ORDER BY the same token again may be a second block (``INSERT_SETTINGS``).
+        """
+        settings: Settings = {**INSERT_SETTINGS, "insert_deduplication_token": token} if token else {}
         with self.session(settings) as connection:
             self._run(connection, sql)
 
@@ -130,9 +144,7 @@ class EmbeddedStore:
         return pa.ipc.open_stream(body).read_all() if body else pa.table({})
 
     @contextmanager
-    def session(
-        self, settings: Mapping[str, str | int | float] | None = None, database: str | None = None
-    ) -> Iterator[Any]:
+    def session(self, settings: Settings | None = None, database: str | None = None) -> Iterator[Any]:
         """A fresh connection with these settings and this current database; closed afterwards.
 
         StoreRefused for a setting the engine does not know, or a database that is not there.
@@ -145,7 +157,17 @@ class EmbeddedStore:
         finally:
             connection.close()
 
-    def configure(self, connection: Any, settings: Mapping[str, str | int | float]) -> None:
+    def in_database(self, database: str) -> "EmbeddedStore":
+        """The same engine with another database (made if it is missing) for names without one.
+
+        Closing it closes nothing: the engine is the first store's.
+        """
+        other = copy.copy(self)
+        other.database, other._open = database, False
+        self._run(self._engine, f"CREATE DATABASE IF NOT EXISTS {quoted(database)}")
+        return other
+
+    def configure(self, connection: Any, settings: Settings) -> None:
         """Set these on a session, in one statement; StoreRefused for what the engine does not know or take."""
         if settings:
             pairs = ", ".join(f"{quoted(name)} = {literal(value)}" for name, value in settings.items())

@@ -193,7 +193,7 @@ class HttpPort:
                 judged, settings = Judged(None), {**request.settings, **({} if changes else {"readonly": 2})}
             session = {"session_timezone": self._timezone, **settings}
             # readonly comes last: after it nothing can be set.
-            session |= {"readonly": 1} if user == "reader" else {}
+            session |= {"readonly": _readonly(judged)} if user == "reader" else {}
             self._store.configure(connection, session)
             timezone = str(session["session_timezone"])
             if http_answer.is_hello(request.sql) and request.protocol_version >= http_answer.BLOCK_INFO_REVISION:
@@ -215,6 +215,12 @@ class HttpPort:
             formatted = substitute(_ask(connection, FORMAT_SQL, sql))
             tree = _ask(connection, TREE_SQL, {"sql": text(formatted)})
         return judge(tree, request.parameters, self._denied)
+
+
+def _readonly(judged: Judged) -> int:
+    # Under 1 the engine says of every setting that it cannot be changed, and clickhouse-connect then sends none, not
+    # even a time-out.  Under 2 it may not write either; what a reader may set is judged before.
+    return 2 if judged.tables == {"system.settings"} else 1
 
 
 def _ask(connection: Any, sql: str, parameters: Mapping[str, str]) -> str:

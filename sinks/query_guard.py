@@ -64,6 +64,7 @@ class Judged:
 
     format: str | None  # of its FORMAT clause
     settings: dict[str, str | int | float] = field(default_factory=dict)  # of its SETTINGS clauses, not judged
+    tables: frozenset[str] = frozenset()  # as they are written
 
 
 def refuse(what: str, code: int = ACCESS_DENIED) -> StoreRefused:
@@ -96,6 +97,7 @@ def judge(tree: str, parameters: Mapping[str, str], denied: frozenset[str] = fro
     except RecursionError as error:
         raise refuse("the query is nested too deeply", TOO_DEEP) from error
     settings: dict[str, str | int | float] = {}
+    tables = set()
     for node in _nodes(root):
         kind = node.get("type", "")
         if kind.endswith("Query") and kind not in _STATEMENTS and kind != "SetQuery":
@@ -108,6 +110,8 @@ def judge(tree: str, parameters: Mapping[str, str], denied: frozenset[str] = fro
             settings.update(_settings(node))
         elif kind in ("Identifier", "TableIdentifier"):
             _judge_identifier(node, parameters, denied)
+            if kind == "TableIdentifier":
+                tables.add(str(node.get("name", "")))
         elif kind == "Function":
             _judge_function(node.get("name", ""), denied)
         if "func_name" in node:  # * APPLY name
@@ -115,7 +119,7 @@ def judge(tree: str, parameters: Mapping[str, str], denied: frozenset[str] = fro
         if "table_function" in node:
             _judge_table_function(node["table_function"])
     form = root.get("format_ast", {}).get("name")
-    return Judged(form, settings)
+    return Judged(form, settings, frozenset(tables))
 
 
 def _nodes(root: Any) -> Iterator[dict[str, Any]]:

@@ -11,3 +11,5 @@ WHERE {where}
     -- Implausible (8) and of unknown sampling (16): left out of shares.
     AND bitAnd(flags, 24) = 0
 GROUP BY time, exporter, service, segment, access, sub_group, ip_version, direction, bucket
+-- The order makes the result one piece, without which a repeat under the same token is not recognised.
+ORDER BY time

@@ -16,3 +16,5 @@ WHERE {where}
     -- Implausible (8) and of unknown sampling (16): left out of shares.
     AND bitAnd(flags, 24) = 0
 GROUP BY hour, service, segment, access, ip_version, direction, proto, port, no_port
+-- The order makes the result one piece, without which a repeat under the same token is not recognised.
+ORDER BY hour

@@ -11,3 +11,5 @@ WHERE {where}
     AND bitAnd(flags, 24) = 0
     AND sub_id <> 0
 GROUP BY day, sub_id, service, segment, access, direction
+-- The order makes the result one piece, without which a repeat under the same token is not recognised.
+ORDER BY day
