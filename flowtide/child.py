@@ -80,7 +80,11 @@ def run_store(settings: Settings, fds: list[int], stop: threading.Event) -> None
     enricher_stop, sink_stop = threading.Event(), threading.Event()
     enriching = threading.Thread(target=enricher.run, args=(enricher_stop,), name="enrich")
     sinking = threading.Thread(target=sink.run, args=(sink_stop,), name="sink")
-    say_ready({"http": list(http.start())})
+    try:
+        address = http.start()
+    except OSError as error:
+        raise BindError(f"http.listen {settings.http.listen!r}: {error}") from error
+    say_ready({"http": list(address)})
     enriching.start()
     sinking.start()
     while not stop.wait(1.0):

@@ -12,20 +12,29 @@ from flowtide.settings import Settings
 from flowtide.stack import runtime_file
 from sinks import StoreRefused, StoreUnavailable
 from sinks.embedded import EmbeddedStore
+from sinks.http_port import HttpPort
 from sinks.migrations import MigrationError, migrate, plan
+from sinks.ownership import AlreadyOwned
 
 
 def ask(settings: Settings, sql: str, output: str) -> bytes:
-    """The answer's bytes in a format of ClickHouse; Failure."""
-    port = running_port(settings)
-    if port is not None:
-        return _ask_port(port, sql, output)
+    """The answer's bytes in a format of ClickHouse; Failure.
+
+    The rules are those of the HTTP port's reader in both cases: without a running stack the directory is opened and
+    asked through a port of this process.
+    """
+    running = running_port(settings)
+    if running is not None:
+        return _ask_port(running, sql, output)
+    if not settings.folder(settings.store.url, "chdb").is_dir():
+        raise Failure(f"{settings.data.resolve()} holds no store yet: start one with flowtide run or flowtide demo")
     store = _open(settings)
+    port = HttpPort(store, settings.http.model_copy(update={"listen": "127.0.0.1:0"}), lambda: {}, settings.timezone)
     try:
-        return store.raw_query(sql, output)
-    except (StoreRefused, StoreUnavailable) as error:
-        raise Failure(str(error)) from None
+        host, number = port.start()
+        return _ask_port(f"http://{host}:{number}", sql, output)
     finally:
+        port.close()
         store.close()
 
 
@@ -35,7 +44,7 @@ def migrate_store(settings: Settings, *, dry_run: bool) -> None:
     try:
         steps = plan(store, settings.store, settings.timezone)
         for step in steps:
-            typer.echo(f"{step.version:04d} {step.name}")
+            typer.echo(str(step) if dry_run else f"-- {step.name}")
         if not steps:
             typer.echo("nothing to do: the store has this version's schema")
         elif dry_run:
@@ -73,5 +82,5 @@ def _open(settings: Settings) -> EmbeddedStore:
     folder = settings.folder(settings.store.url, "chdb")
     try:
         return EmbeddedStore(folder, memory_bytes=settings.store.memory_bytes)
-    except (StoreUnavailable, StoreRefused) as error:
+    except (StoreUnavailable, StoreRefused, AlreadyOwned) as error:
         raise Failure(str(error)) from None
