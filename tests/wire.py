@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Sequence
+from typing import Any
 
 from collector.datagrams import Datagrams
 from collector.decoder import Decoder
@@ -60,7 +61,7 @@ def take(decoder: Decoder) -> Batch | None:
     return Batch.concat(batches) if batches else None
 
 
-def rows(decoder: Decoder, *names: str) -> list[tuple[object, ...]]:
+def rows(decoder: Decoder, *names: str) -> list[tuple[Any, ...]]:
     """The named columns of all that waits, row by row; addresses as bytes, times as Unix ms."""
     batch = take(decoder)
     if batch is None:

@@ -34,6 +34,7 @@ _SFLOW5 = b"\0\0\0\x05"
 _BLOCK = 16_384
 """Rows filled at once: their octets stay in the processor's cache while field after field is read (measured: 36 ms per
 million rows of 13 fields without, 14 with)."""
+_LINE = 64  # octets of a cache line: columns begin at one
 _NO_LIMIT = 1 << 16  # of sets: a datagram has not room for more
 _FLAGGED = {
     Flag.NO_FLOW_TIME: "rows_no_flow_time",
@@ -163,7 +164,7 @@ class Decoder:
                 first, run = int(ends[stop - 1]), stop
 
     def _batch(self, messages: Messages, segments: list[Segment], rows: int) -> Batch:
-        columns = {column.name: np.empty(rows, column.numpy) for column in RAW}
+        columns = _allocate(rows)
         extra: list[Columns] = []
         first = 0
         for segment in segments:
@@ -194,6 +195,22 @@ class Decoder:
                 flagged = flags & flag.value != 0
                 if flagged.any():
                     self._count(messages, runs, runs.sums(flagged), counter)
+
+
+def _allocate(rows: int) -> Columns:
+    """Columns of a batch in one piece of memory, of any content.
+
+    The allocator keeps a piece of this size for the next batch; 29 small ones it gives back to the system each time,
+    and their page faults cost as much as filling them (measured: 45 ms per million rows).
+    """
+    sizes = [-(-rows * column.numpy.itemsize // _LINE) * _LINE for column in RAW]
+    slab = np.empty(sum(sizes), "u1")
+    columns: Columns = {}
+    at = 0
+    for column, size in zip(RAW, sizes, strict=True):
+        columns[column.name] = slab[at : at + rows * column.numpy.itemsize].view(column.numpy)
+        at += size
+    return columns
 
 
 def _why_not(payload: memoryview) -> Reason:
