@@ -28,7 +28,7 @@ def cpu_seconds(pid: int) -> float:
 
 def ask(url: str, sql: str) -> list[float]:
     with urllib.request.urlopen(f"{url}/?default_format=JSONCompactEachRow", sql.encode()) as answer:
-        return [float(value) for value in json.loads(answer.read())]
+        return [float(value) for value in json.loads(answer.read() or b"[]")]
 
 
 def measure(folder: Path, rate: int, seconds: float) -> dict[str, float]:
@@ -85,7 +85,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             found = measure(Path(folder) / "data", rate, SECONDS)
         whole = found["collector"] + found["store"]
-        print(f"{f'v9, 28 records, {rate:,} flows/s for {SECONDS} s':<42}{found['sent']:>10,.0f}{found['visible']:>10,.0f}"
+        what = f"v9, 28 records, {rate:,} flows/s for {SECONDS} s"
+        print(f"{what:<42}{found['sent']:>10,.0f}{found['visible']:>10,.0f}"
               f"{found['collector']:>11.2f}{found['store']:>8.2f}{whole:>8.2f}  {found['lag_p50']:.1f} s / "
               f"{found['lag_max']:.1f} s")  # fmt: skip
 

@@ -4,6 +4,8 @@ The receiver has a thread of its own; decoding and publishing share this one, be
 release the interpreter while they work.
 """
 
+import gc
+import importlib
 import json
 import os
 import threading
@@ -57,6 +59,9 @@ class Collector:
     def run(self, stop: threading.Event) -> None:
         """Receive until ``stop``; then what was received is decoded, published and flushed."""
         self._restore()
+        # NumPy imports this at the first batch, 30 ms that a default socket buffer does not last.
+        importlib.import_module("numpy.ma")
+        gc.freeze()  # what is loaded stays: no collection walks it again while datagrams wait
         self._receiver.start()
         try:
             while not stop.is_set():

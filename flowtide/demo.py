@@ -72,7 +72,8 @@ def run_demo(settings: Settings, seconds: float | None, rate: int, seed: int) ->
     picture = Picture()
     console = Console()
     try:
-        network = SimulatedNetwork(seed, rate, [("127.0.0.1", port) for port in stack.ports])
+        targets = [("127.0.0.1", port) for port in stack.ports]
+        network = SimulatedNetwork(seed, rate, targets, utc_offset_seconds=time.localtime().tm_gmtoff)
         write_leases(Path(settings.enricher.leases), seed)
         addresses = stack.start()
         _say_where(console, addresses, settings)
