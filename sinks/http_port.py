@@ -42,6 +42,7 @@ ADMIN = "admin"
 _PORTS_TRIED = 100  # then there is something wrong with the address, not with the port
 _MAX_WAITING = 200  # requests at once, running and waiting: each may hold its body and its answer
 _STOP_SECONDS = 5
+_SETTINGS_ROWS = 10_000  # as many as clickhouse-connect asks for; the engine has 1,900
 _SYSTEM_DATABASES = ("system", "information_schema")
 
 
@@ -193,7 +194,7 @@ class HttpPort:
                 judged, settings = Judged(None), {**request.settings, **({} if changes else {"readonly": 2})}
             session = {"session_timezone": self._timezone, **settings}
             # readonly comes last: after it nothing can be set.
-            session |= {"readonly": _readonly(judged)} if user == "reader" else {}
+            session |= _as_reader(judged, session) if user == "reader" else {}
             self._store.configure(connection, session)
             timezone = str(session["session_timezone"])
             if http_answer.is_hello(request.sql) and request.protocol_version >= http_answer.BLOCK_INFO_REVISION:
@@ -210,17 +211,20 @@ class HttpPort:
         try:
             tree = _ask(connection, TREE_SQL, sql)
         except StoreRefused as problem:
-            if "does not support JSON serialization" not in str(problem):
+            if "supported by parseQueryToJSON" not in str(problem):
                 raise
             formatted = substitute(_ask(connection, FORMAT_SQL, sql))
             tree = _ask(connection, TREE_SQL, {"sql": text(formatted)})
         return judge(tree, request.parameters, self._denied)
 
 
-def _readonly(judged: Judged) -> int:
-    # Under 1 the engine says of every setting that it cannot be changed, and clickhouse-connect then sends none, not
-    # even a time-out.  Under 2 it may not write either; what a reader may set is judged before.
-    return 2 if judged.tables == {"system.settings"} else 1
+def _as_reader(judged: Judged, session: Mapping[str, str | int | float]) -> dict[str, str | int | float]:
+    # clickhouse-connect begins with reading all settings.  Under readonly=1 the engine says of every one that it
+    # cannot be changed, and the client then sends none, not even a time-out; under 2 it may not write either, and what
+    # a reader may set is judged before.  A small limit on rows must not lock the client out.
+    if judged.tables == {"system.settings"}:
+        return {"max_result_rows": max(int(session["max_result_rows"]), _SETTINGS_ROWS), "readonly": 2}
+    return {"readonly": 1}
 
 
 def _ask(connection: Any, sql: str, parameters: Mapping[str, str]) -> str:

@@ -29,7 +29,7 @@ _EXPLAINED = frozenset({
     "EXPLAIN", "EXPLAIN AST", "EXPLAIN SYNTAX", "EXPLAIN QUERY TREE", "EXPLAIN PIPELINE", "EXPLAIN ESTIMATE",
 })  # fmt: skip
 _TABLE_FUNCTIONS = frozenset({
-    "numbers", "numbers_mt", "zeros", "zeros_mt", "values", "view", "generate_series", "generateseries",
+    "numbers", "numbers_mt", "values", "view", "generate_series", "generateseries",
 })  # fmt: skip
 _FUNCTIONS = frozenset({
     "file", "catboostevaluate",  # read files of the host
@@ -96,8 +96,11 @@ def judge(tree: str, parameters: Mapping[str, str], denied: frozenset[str] = fro
         root = json.loads(tree)
     except RecursionError as error:
         raise refuse("the query is nested too deeply", TOO_DEEP) from error
+    if root.get("type") not in _STATEMENTS:
+        raise refuse(f"readers may not run {root.get('type')} statements", READONLY)
     settings: dict[str, str | int | float] = {}
     tables = set()
+    options: Any = None  # of EXPLAIN: which parts to show
     for node in _nodes(root):
         kind = node.get("type", "")
         if kind.endswith("Query") and kind not in _STATEMENTS and kind != "SetQuery":
@@ -106,7 +109,8 @@ def judge(tree: str, parameters: Mapping[str, str], denied: frozenset[str] = fro
             raise refuse("INTO OUTFILE is not for readers: the file would be on the server")
         if kind == "ExplainQuery":
             _judge_explain(node)
-        elif kind == "SetQuery":
+            options = node.get("settings")
+        elif kind == "SetQuery" and node is not options:
             settings.update(_settings(node))
         elif kind in ("Identifier", "TableIdentifier"):
             _judge_identifier(node, parameters, denied)
