@@ -100,8 +100,8 @@ class EmbeddedStore:
         except BaseException:
             self._owned.close()
             raise
-        self._closing = threading.Lock()
-        self._open = True
+        self._closed = threading.Event()
+        self._owner = True
 
     def insert(self, table: str, rows: pa.Table, *, token: str) -> None:
         """Return once the rows (at most ``MAX_ROWS``) are stored as one block.
@@ -149,6 +149,9 @@ class EmbeddedStore:
 
         StoreRefused for a setting the engine does not know, or a database that is not there.
         """
+        if self._closed.is_set():
+            # A connection would start the engine again, on a directory that is no longer ours.
+            raise StoreUnavailable(f"the store in {self.directory} is closed")
         connection = _connect(str(self.directory))
         try:
             self._run(connection, f"USE {quoted(database or self.database)}")
@@ -163,7 +166,7 @@ class EmbeddedStore:
         Closing it closes nothing: the engine is the first store's.
         """
         other = copy.copy(self)
-        other.database, other._open = database, False
+        other.database, other._owner = database, False
         self._run(self._engine, f"CREATE DATABASE IF NOT EXISTS {quoted(database)}")
         return other
 
@@ -175,11 +178,10 @@ class EmbeddedStore:
 
     def close(self) -> None:
         """Stop the engine and let the directory go; a second call does nothing."""
-        with self._closing:
-            if self._open:
-                self._open = False
-                self._engine.close()
-                self._owned.close()
+        if self._owner and not self._closed.is_set():
+            self._closed.set()
+            self._engine.close()
+            self._owned.close()
 
     @staticmethod
     def _run(connection: Any, sql: str, form: str = "TSV", parameters: Mapping[str, str] | None = None) -> bytes:

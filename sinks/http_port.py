@@ -38,11 +38,15 @@ log = structlog.get_logger("http")
 
 READERS = ("", "default", "reader")
 ADMIN = "admin"
+COMMENT = "http"
+"""``log_comment`` of every query of the port: how to tell them from the sink's."""
 
 _PORTS_TRIED = 100  # then there is something wrong with the address, not with the port
 _MAX_WAITING = 200  # requests at once, running and waiting: each may hold its body and its answer
 _STOP_SECONDS = 5
 _SETTINGS_ROWS = 10_000  # as many as clickhouse-connect asks for; the engine has 1,900
+# Names by which the engine's Python wrapper gives objects instead of bytes.
+_NO_FORMATS = ("dataframe", "datastore", "arrowtable")
 _SYSTEM_DATABASES = ("system", "information_schema")
 
 
@@ -98,9 +102,10 @@ class HttpPort:
         return host, port
 
     def close(self) -> None:
-        """Finish what is asked (at most some seconds) and stop listening."""
+        """Stop listening, and end the queries that still run: none is worth waiting for."""
         if self._server and self._thread:
             self._server.should_exit = True
+            self._store.command(f"KILL QUERY WHERE Settings['log_comment'] = '{COMMENT}' ASYNC")
             self._thread.join(2 * _STOP_SECONDS)
         self._pool.shutdown(wait=True, cancel_futures=True)
 
@@ -186,13 +191,15 @@ class HttpPort:
     def _run(self, request: Request, user: str, changes: bool) -> Answer:
         if user == "reader" and (request.database or "").lower() in _SYSTEM_DATABASES:
             raise refuse(f"database {request.database} as the default is not for readers: write its name in the query")
+        if request.format.lower() in _NO_FORMATS:
+            raise error(73, "UNKNOWN_FORMAT", f"Unknown format {request.format}")
         with self._store.session(database=request.database) as connection:
             if user == "reader":
                 judged = self._judge(connection, request)
                 settings = reader_settings(connection, request.settings, judged.settings, limits(self._settings))
             else:
                 judged, settings = Judged(None), {**request.settings, **({} if changes else {"readonly": 2})}
-            session = {"session_timezone": self._timezone, **settings}
+            session = {"session_timezone": self._timezone, **settings, "log_comment": COMMENT}
             # readonly comes last: after it nothing can be set.
             session |= _as_reader(judged, session) if user == "reader" else {}
             self._store.configure(connection, session)

@@ -18,13 +18,13 @@ _FREE = frozenset({
     "max_bytes_before_external_group_by", "max_bytes_before_external_sort",
     "extremes", "limit", "offset", "join_use_nulls", "group_by_use_nulls", "aggregate_functions_null_for_empty",
     "prefer_column_name_to_alias", "totals_mode", "transform_null_in", "union_default_mode",
-    "enable_named_columns_in_function_tuple", "log_comment", "log_queries", "connect_timeout",
+    "enable_named_columns_in_function_tuple", "log_queries", "connect_timeout",
     "receive_timeout", "send_timeout", "http_receive_timeout", "http_send_timeout",
 })  # fmt: skip
 _FREE_PREFIX = "output_format_"
 _NEVER = frozenset({"output_format_schema"})  # a path on the server, written
-# Drivers that know they only read say so; a reader does anyhow.
-_IGNORED = frozenset({"readonly"})
+# Drivers that know they only read say so, a reader does anyhow; the comment is ours (``http_port.COMMENT``).
+_IGNORED = frozenset({"readonly", "log_comment"})
 
 
 def limits(settings: HttpSettings) -> dict[str, int]:

@@ -182,6 +182,7 @@ def test_a_token_outlives_the_process(tmp_path: Path) -> None:
     # The first dies as a killed process does: nothing is closed.
     first = in_child(insert + "import os\nos.kill(os.getpid(), 9)", tmp_path)
     assert first.returncode == -9, first.stderr
+    late = "try: store.query('SELECT 1')\nexcept Exception as error: print(type(error).__name__)\n"
     count = "print(store.query('SELECT count() AS n FROM flows').to_pylist()[0]['n'])\n"
-    second = in_child(count + insert + count + "store.close()", tmp_path)
-    assert second.stdout.split() == ["1000", "1000"], second.stderr
+    second = in_child(count + insert + count + "store.close()\n" + late, tmp_path)
+    assert second.stdout.split() == ["1000", "1000", "StoreUnavailable"], second.stderr

@@ -1,6 +1,7 @@
 """The HTTP port as curl, clickhouse-connect and Grafana's data source use it."""
 
 import asyncio
+import contextlib
 import gzip
 import http.client
 import json
@@ -80,6 +81,8 @@ def test_a_header_cannot_be_smuggled_in(address: Address) -> None:
 def test_the_default_format_yields_to_the_query(address: Address) -> None:
     assert ask(address, "SELECT 1 AS x", default_format="CSVWithNames")[2] == b'"x"\n1\n'
     assert ask(address, "SELECT 1 AS x FORMAT TSV", default_format="CSVWithNames")[2] == b"1\n"
+    for name in ("dataframe", "Nope"):
+        assert ask(address, "SELECT 1", default_format=name)[1]["x-clickhouse-exception-code"] == "73"
 
 
 def test_parameters_are_typed(address: Address) -> None:
@@ -215,6 +218,30 @@ def test_a_client_that_goes_away_harms_nobody(address: Address) -> None:
         if ask(address, "SELECT 1")[::2] == (200, b"1\n"):
             return
     pytest.fail("no answer after clients went away")
+
+
+def test_closing_ends_what_still_runs(store: EmbeddedStore) -> None:
+    served = HttpPort(store, HttpSettings(listen="127.0.0.1:0", max_seconds=60), lambda: {"ok": True})
+    address = served.start()
+    found: list[tuple[int, bytes]] = []
+    sql = "SELECT count() FROM numbers(1000000000000) WHERE NOT ignore(number)"
+
+    def work() -> None:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            found.append(ask(address, sql)[::2])
+
+    asking = threading.Thread(target=work)
+    asking.start()
+    running = "SELECT count() AS n FROM system.processes WHERE Settings['log_comment'] = 'http'"
+    while not store.query(running).to_pylist()[0]["n"]:
+        time.sleep(0.01)
+    began = time.monotonic()
+    served.close()
+    asking.join(10)
+    # Well before the minute the query may take; the client gets its error, or a closed connection.
+    assert time.monotonic() - began < 10
+    assert not asking.is_alive()
+    assert [status for status, _ in found] in ([], [500])
 
 
 def test_more_queries_than_threads_wait(address: Address) -> None:
