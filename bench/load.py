@@ -26,6 +26,7 @@ from flowtide.simulator.traffic import Traffic
 
 _DISTINCT = 64  # pre-built datagrams an exporter: enough different flows, and they stay in the processor's cache
 _ANNOUNCE_SECONDS = 5.0
+_CATCH_UP = 1.2
 _TICK_SECONDS = 0.000_5  # shorter than a default receive buffer lasts at 100,000 datagrams a second
 _SEQUENCE_AT = {9: 12, 10: 8}  # offsets in the header: RFC 3954 section 5.1, RFC 7011 section 3.1
 _SECONDS_AT = {9: 8, 10: 4}
@@ -160,13 +161,15 @@ def run(
     per_second = rate / records
     begin = announced = time.monotonic()
     done, turn = 0, 0
-    late = 0.0
+    late, before_tick = 0.0, begin
     while not stop.is_set() and (elapsed := time.monotonic() - begin) < seconds:
         due = int(elapsed * per_second) - done if rate else _DISTINCT
         if rate:
             late = max(late, due / per_second)
-            # Held up by the machine, it catches up at twice the rate: a burst would test the machine, not the reader.
-            due = min(due, max(1, int(2 * per_second * _TICK_SECONDS)))
+            # Held up by the machine, it catches up a little faster: a burst would test the machine, not the reader.
+            now = time.monotonic()
+            due = min(due, max(1, int(_CATCH_UP * per_second * min(now - before_tick, 4 * _TICK_SECONDS))))
+            before_tick = now
         while due > 0:
             sender = senders[turn % exporters]
             before = sender.totals.datagrams

@@ -44,8 +44,19 @@ def measure(folder: Path, rate: int, seconds: float) -> dict[str, float]:
         pids = {child.name: child.pid or 0 for child in (stack.collector, stack.store)}
         before = {name: cpu_seconds(pid) for name, pid in pids.items()}
         load = subprocess.Popen(
-            [sys.executable, "-m", "bench.load", "--to", f"127.0.0.1:{stack.ports[0]}", "--rate", str(rate)]
-            + ["--seconds", str(seconds), "--exporters", "8"],
+            [
+                sys.executable,
+                "-m",
+                "bench.load",
+                "--to",
+                f"127.0.0.1:{stack.ports[0]}",
+                "--rate",
+                str(rate),
+                "--seconds",
+                str(seconds),
+                "--exporters",
+                "8",
+            ],
             cwd=REPOSITORY,
             stdout=subprocess.PIPE,
         )
