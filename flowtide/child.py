@@ -55,13 +55,15 @@ def run_store(settings: Settings, fds: list[int], stop: threading.Event) -> None
     from sinks.embedded import EmbeddedStore
     from sinks.http_port import HttpPort
     from sinks.keeper import Keeper
-    from sinks.migrations import migrate
+    from sinks.migrations import migrate, problems
     from sinks.rollups import Rollups
     from sinks.service import Sink
 
     bus = open_bus(settings)
     store = EmbeddedStore(settings.folder(settings.store.url, "chdb"), memory_bytes=settings.store.memory_bytes)
     migrate(store, settings.store, settings.timezone)
+    if wrong := problems(store):
+        raise MigrationError("the store's tables are not as they must be: " + "; ".join(wrong))
     tables = TablesInForce(settings.enricher, settings.data / "state" / "subscriber.key")
     tables.reload_if_changed(time.time())  # before the first flow: without leases it would stay unmatched
     enricher = Enricher(bus, tables.tables, settings.enricher, settings.bus.compression)

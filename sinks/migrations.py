@@ -13,12 +13,12 @@ from importlib.resources import files
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sinks import Store
+from sinks.rollups import NAMES as ROLLUPS
 from sinks.schema import FLOW, OBSERVATIONS
 from sinks.settings import StoreSettings
 
 MINUTE_TABLES = ("bucket_1m", "bucket_end_5m", *OBSERVATIONS)
 """Tables that live ``minute_days``."""
-ROLLUP_TABLES = ("bucket_1m", "bucket_end_5m", "port_1h", "subscriber_1d")
 DEDUPLICATION_WINDOW = 100_000
 """Tokens remembered a table; it counts parts of all partitions, and its cost does not grow with it."""
 
@@ -130,7 +130,7 @@ def problems(store: Store) -> list[str]:
         "SELECT name, create_table_query AS sql FROM system.tables WHERE database = currentDatabase()"
     ).to_pylist()
     made = {row["name"]: row["sql"] for row in tables}
-    for name in ("flows", *ROLLUP_TABLES, *OBSERVATIONS):
+    for name in ("flows", *ROLLUPS, *OBSERVATIONS):
         if name not in made:
             found.append(f"table {name} is missing: run flowtide migrate")
         elif f"non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}" not in made[name]:

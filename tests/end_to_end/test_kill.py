@@ -126,3 +126,26 @@ def test_five_kills_of_each_kind(tmp_path: Path, seed: int) -> None:
     kills = [(victim, chance.uniform(0.5, 4.0)) for victim in VICTIMS * 5]
     chance.shuffle(kills)
     run_trial(tmp_path, kills, 50_000)
+
+
+def test_children_end_with_their_parent_and_nothing_is_lost(tmp_path: Path) -> None:
+    stack = Trial(tmp_path).start()
+    try:
+        load = subprocess.run(
+            [sys.executable, "-m", "bench.load", "--to", f"127.0.0.1:{stack.port}", "--rate", "5000", "--seconds", "2"],
+            cwd=REPOSITORY, capture_output=True, check=True,
+        )  # fmt: skip
+        assert stack.process
+        children = stack.children()
+        os.kill(stack.process.pid, signal.SIGKILL)
+        stack.process.wait()
+        deadline = time.monotonic() + 30
+        while any(Path(f"/proc/{child}/stat").exists() for child in children) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert not any(Path(f"/proc/{child}/stat").exists() for child in children)
+        stack.start()
+        sent = json.loads(load.stdout)["flows"]
+        stack.wait(lambda: stack.totals()["flows"] == sent)
+        assert stack.stop() == 0
+    finally:
+        stack.kill()
