@@ -17,7 +17,7 @@ from sinks.rollups import NAMES as ROLLUPS
 from sinks.schema import FLOW, OBSERVATIONS
 from sinks.settings import StoreSettings
 
-MINUTE_TABLES = ("bucket_1m", "bucket_end_5m", *OBSERVATIONS)
+MINUTE_TABLES = ("bucket_1m", "bucket_end_5m", "exporter_health_1m", "stage_1m", "interface_counter")
 """Tables that live ``minute_days``."""
 DEDUPLICATION_WINDOW = 100_000
 """Tokens remembered a table; it counts parts of all partitions, and its cost does not grow with it."""

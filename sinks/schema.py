@@ -163,14 +163,34 @@ _HEAD = (
     ObservationColumn("collector", "string", _LABEL),
 )
 _TAIL = (ObservationColumn("counter", "string", _LABEL), ObservationColumn("value", "int64", "Int64"))
+_EXPORTER = (ObservationColumn("exporter", "string", _LABEL), ObservationColumn("domain", "uint32", "UInt32"))
+_INTERFACE_TOTALS = tuple(
+    ObservationColumn(f"{way}_{what}", "uint64", "UInt64")
+    for way in ("in", "out")
+    for what in ("octets", "packets", "multicast", "broadcast", "discards", "errors")
+)
 OBSERVATIONS: dict[str, tuple[ObservationColumn, ...]] = {
     # Counters are deltas: a minute's truth is sum(value), whatever was restarted in between.
-    "exporter_health_1m": (
-        *_HEAD,
-        ObservationColumn("exporter", "string", _LABEL),
-        ObservationColumn("domain", "uint32", "UInt32"),
-        *_TAIL,
-    ),
+    "exporter_health_1m": (*_HEAD, *_EXPORTER, *_TAIL),
     "stage_1m": (*_HEAD, ObservationColumn("stage", "string", _LABEL), *_TAIL),
+    # As the device counts: totals since it started, sFlow's if_counters (version 5, section 5.4).
+    "interface_counter": (
+        *_HEAD,
+        *_EXPORTER,
+        ObservationColumn("interface", "uint32", "UInt32"),
+        ObservationColumn("speed", "uint64", "UInt64"),  # bits a second
+        ObservationColumn("status", "uint32", "UInt32"),  # bit 0 admin up, bit 1 operational up
+        *_INTERFACE_TOTALS,
+    ),
+    # What an exporter told of itself; the newest row of a key holds.
+    "exporter_name": (
+        *_HEAD,
+        *_EXPORTER,
+        ObservationColumn("kind", "string", _LABEL),  # interface, application, vrf, sampler
+        ObservationColumn("id", "uint64", "UInt64"),
+        ObservationColumn("name", "string", "String"),
+        ObservationColumn("description", "string", "String"),
+        ObservationColumn("speed", "uint64", "UInt64"),  # of an interface, bits a second; 0: not told
+    ),
 }
 """Tables filled by messages of kind *observation*, one message, one insert."""
