@@ -1,5 +1,6 @@
 """The main job on a bare machine: simulated exporters, the embedded stack, and what SQL says of it, live."""
 
+import sys
 import threading
 import time
 from dataclasses import dataclass, field
@@ -86,8 +87,9 @@ def run_demo(settings: Settings, seconds: float | None, rate: int, seed: int) ->
     finally:
         stack.close()
         undo()
-    console.print(f"\nstopped; {picture.flows:,} flows are in {settings.data.resolve()}")
-    console.print("ask them again with: flowtide sql 'SELECT bucket, sum(octets_est) FROM bucket_1m GROUP BY bucket'")
+    console.print(f"\nstopped; {picture.flows:,} flows are in {settings.data.resolve()}", soft_wrap=True)
+    again = "SELECT bucket, sum(octets_est) AS octets FROM bucket_1m GROUP BY bucket ORDER BY octets DESC"
+    console.print(f'ask them again with: {sys.argv[0]} sql "{again}"', soft_wrap=True, markup=False)
     return picture.flows > 0
 
 
@@ -123,7 +125,8 @@ def _send(network: SimulatedNetwork, stop: threading.Event) -> None:
 
 
 def _say_where(console: Console, addresses: Addresses, settings: Settings) -> None:
-    console.print(f"simulated exporters send NetFlow v9 and IPFIX to {', '.join(addresses.listen)} (UDP)")
+    listen = ", ".join(addresses.listen)
+    console.print(f"simulated exporters send NetFlow v9 and IPFIX to {listen} (UDP)", soft_wrap=True)
     console.print(f"SQL over HTTP at {addresses.http}, for example:", soft_wrap=True)
     console.print(f"  curl '{addresses.http}/' --data-binary \"{_EXAMPLE}\"", soft_wrap=True, markup=False)
     console.print(f"data in {settings.data.resolve()}, at most 2 GB; Ctrl-C stops", soft_wrap=True)
