@@ -7,12 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collector.datagrams import Datagrams
-from collector.decoder import ipfix, netflow9
+from collector.decoder import ipfix, netflow5, netflow9
 from collector.decoder.errors import Count, Reason
+from collector.decoder.layouts import Layout
 from collector.decoder.messages import Messages, Runs
 from collector.decoder.records import Columns, Segment, fill
 from collector.decoder.sets import Dialect, Intake
 from collector.decoder.state import dump, load
+from collector.decoder.varying import starts_of
 from collector.settings import DecoderSettings
 from sinks.batch import Batch
 from sinks.schema import RAW, Flag
@@ -29,7 +31,7 @@ _NETFLOW9 = Dialect(
 _IPFIX = Dialect(
     ipfix.VERSION, ipfix.TEMPLATE_SET, ipfix.OPTIONS_SET, ipfix.read_templates, ipfix.read_options_templates
 )
-_NETFLOW5 = b"\0\x05"
+_NETFLOW5 = Layout(netflow5.VERSION, netflow5.FIELDS)
 _SFLOW5 = b"\0\0\0\x05"
 _BLOCK = 16_384
 """Rows filled at once: their octets stay in the processor's cache while field after field is read (measured: 36 ms per
@@ -65,6 +67,8 @@ class Decoder:
                 self._netflow9(exporter, payload, received_ms, flags)
             elif version == ipfix.VERSION:
                 self._ipfix(exporter, payload, received_ms, flags)
+            elif version == netflow5.VERSION:
+                self._netflow5(exporter, payload, received_ms, flags)
             else:
                 self._intake.drop(exporter, _why_not(payload))
 
@@ -97,6 +101,14 @@ class Decoder:
         taken, self._intake.counts = self._intake.counts, {}
         return [Count(*key, value) for key, value in taken.items()]
 
+    def take_observations(self) -> list[tuple[str, list[dict[str, object]]]]:
+        """What exporters told of themselves since the last call: (table of sinks.schema.OBSERVATIONS, its rows)."""
+        taken = self._intake.take_observations()
+        for rows in taken.values():
+            for row in rows:
+                row["collector"] = self._collector
+        return list(taken.items())
+
     def held(self) -> tuple[int, int]:
         """Data sets that wait for their template now, and the octets they take."""
         return self._intake.held.sets, self._intake.held.octets
@@ -116,6 +128,33 @@ class Decoder:
     def restore(self, data: bytes) -> int:
         """Take up a saved state; how many templates it had.  StateError, and nothing changed, when it is not sound."""
         return load(data, self._intake)
+
+    def _netflow5(self, exporter: str, payload: memoryview, received_ms: int, flags: int) -> None:
+        header = netflow5.HEADER
+        if len(payload) < header.size:
+            self._intake.drop(exporter, Reason.SHORT_HEADER)
+            return
+        _, count, uptime_ms, export_s, export_ns, _, kind, engine, sampling = header.unpack_from(payload)
+        intake = self._intake
+        number = netflow5.domain_of(kind, engine)
+        domain = intake.domains.known.get((exporter, 5, number)) or intake.open(exporter, 5, number, received_ms)
+        domain.seen_ms = received_ms
+        domain.datagrams += 1
+        records, agree = netflow5.count_records(len(payload), count)
+        if not agree:
+            domain.tally("length_mismatch")
+        if not records:
+            domain.tally(f"datagrams_dropped_{Reason.NO_RECORD}")
+            return
+        domain.datagrams_decoded += 1
+        interval = netflow5.interval_of(sampling)
+        if interval != domain.facts.header:
+            # New facts, so that the records that wait in this group keep the interval of their own header.
+            domain.facts = domain.facts.copy()
+            domain.facts.header, domain.source = interval, -1
+        body = payload[header.size : header.size + records * _NETFLOW5.size]
+        export_ms = export_s * 1000 + min(export_ns // 1_000_000, 999)  # some fill the ns with anything
+        intake.collect(domain, _NETFLOW5, body, records, export_ms, uptime_ms, received_ms, flags)
 
     def _netflow9(self, exporter: str, payload: memoryview, received_ms: int, flags: int) -> None:
         if len(payload) < netflow9.HEADER.size:
@@ -155,11 +194,12 @@ class Decoder:
         for group in groups:
             table = np.array(group.runs, "i8").reshape(-1, 2)
             ends = np.cumsum(table[:, 0])
+            starts = starts_of(group.sizes) if group.sizes else None
             first = run = 0
             while run < len(table):
                 stop = max(run + 1, int(np.searchsorted(ends, first + block, "right")))
                 runs = Runs(table[run:stop, 0], table[run:stop, 1])
-                self._segments.append((messages, Segment(group.layout, group.body, first, runs)))
+                self._segments.append((messages, Segment(group.layout, group.body, first, runs, starts)))
                 self._segment_rows += runs.rows
                 first, run = int(ends[stop - 1]), stop
 
@@ -216,7 +256,6 @@ def _allocate(rows: int) -> Columns:
 def _why_not(payload: memoryview) -> Reason:
     if len(payload) < 2:
         return Reason.SHORT_HEADER
-    # They get their own modules beside netflow9 and ipfix.
-    if payload[:2] == _NETFLOW5 or payload[:4] == _SFLOW5:
+    if payload[:4] == _SFLOW5:
         return Reason.UNSUPPORTED_VERSION
     return Reason.UNKNOWN_VERSION

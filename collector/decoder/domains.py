@@ -33,12 +33,13 @@ class Facts:
 
     init_ms: int | None = None  # Unix ms at which the uptime was 0 (IE 160)
     interval: int | None = None  # of the whole domain
+    header: int | None = None  # NetFlow v5: of the newest header
     samplers: dict[int, int] = field(default_factory=dict)  # interval by sampler or selector id
     interfaces: dict[int, int] = field(default_factory=dict)  # interval by interface
 
     def copy(self) -> "Facts":
         """The same, independent."""
-        return Facts(self.init_ms, self.interval, dict(self.samplers), dict(self.interfaces))
+        return Facts(self.init_ms, self.interval, self.header, dict(self.samplers), dict(self.interfaces))
 
 
 @dataclass(slots=True, eq=False)
@@ -119,6 +120,8 @@ class Source:
         for facts in self.all_facts:
             if facts.interval is not None:
                 return facts.interval, SamplingSource.DOMAIN
+        if self.facts.header is not None:
+            return self.facts.header, SamplingSource.HEADER
         if exporter.default is not None:
             return exporter.default, SamplingSource.SETTING
         return 1, SamplingSource.ASSUMED

@@ -9,7 +9,7 @@ class Reason(StrEnum):
 
     SHORT_HEADER = "short_header"  # shorter than its version's header
     UNKNOWN_VERSION = "unknown_version"
-    UNSUPPORTED_VERSION = "unsupported_version"  # NetFlow v5 and sFlow, which are not read yet
+    UNSUPPORTED_VERSION = "unsupported_version"  # sFlow, which is not read yet
     BAD_MESSAGE_LENGTH = "bad_message_length"  # IPFIX message shorter than its own header
     NO_SOUND_SET = "no_sound_set"  # every set of the datagram was dropped
     BAD_SET_LENGTH = "bad_set_length"  # shorter than its header or beyond its message
@@ -17,7 +17,7 @@ class Reason(StrEnum):
     BEYOND_COUNT = "beyond_count"  # after as many v9 sets as the header counts records
     SHORT_SET = "short_set"  # not one whole record
     ZERO_RECORD = "zero_record"  # the template's records have no bytes: endless many
-    VARIABLE_LENGTH = "variable_length"  # flow records of variable length, which are not read yet
+    NO_RECORD = "no_record"  # NetFlow v5 without one whole record
     HELD_FULL = "held_full"  # no room to wait for its template
     NO_SOUND_TEMPLATE = "no_sound_template"  # every template of the set was dropped
     TEMPLATE_ID = "template_id"  # under 256
@@ -30,9 +30,9 @@ class Reason(StrEnum):
 
 _DATAGRAM = (
     Reason.SHORT_HEADER, Reason.UNKNOWN_VERSION, Reason.UNSUPPORTED_VERSION, Reason.BAD_MESSAGE_LENGTH,
-    Reason.NO_SOUND_SET,
+    Reason.NO_SOUND_SET, Reason.NO_RECORD,
 )  # fmt: skip
-_DATA = (Reason.SHORT_SET, Reason.ZERO_RECORD, Reason.VARIABLE_LENGTH)
+_DATA = (Reason.SHORT_SET, Reason.ZERO_RECORD)
 _SET = (
     Reason.BAD_SET_LENGTH, Reason.RESERVED_SET_ID, Reason.BEYOND_COUNT, *_DATA, Reason.HELD_FULL,
     Reason.NO_SOUND_TEMPLATE,
@@ -55,6 +55,8 @@ COUNTERS: tuple[str, ...] = (
     "rows_sampling_unknown",
     # what happened beside
     "templates_evicted", "domains_evicted", "fields_ignored", "length_mismatch", "sampling_changed",
+    # sets whose last record is cut off, or which hold octets behind it that are no padding
+    "sets_cut",
 )  # fmt: skip
 """The closed list of counter names."""
 

@@ -31,6 +31,7 @@ from collector.decoder.elements import (
     VARIABLE,
     FieldSpecifier,
 )
+from collector.decoder.varying import Stretches
 
 Place = int
 """Index of a field in its template."""
@@ -82,12 +83,13 @@ class Reading:
 class Group:
     """Records of one layout that wait to become columns: their octets, joined, and the runs they came in."""
 
-    __slots__ = ("body", "layout", "runs")
+    __slots__ = ("body", "layout", "runs", "sizes")
 
     def __init__(self, layout: "Layout") -> None:
         self.layout = layout
         self.body = bytearray()
         self.runs: list[int] = []  # number of records, index of the message; again and again
+        self.sizes: list[int] = []  # octets of each record, where the layout is variable
 
 
 class Layout:
@@ -104,6 +106,11 @@ class Layout:
         self.offsets: tuple[int, ...] = () if self.is_variable else _offsets(lengths)
         self.group: Group | None = None
         """Records of this layout that wait to become columns."""
+
+    @cached_property
+    def stretches(self) -> Stretches:
+        """How to find the records and fields of a variable layout."""
+        return Stretches(self.fields)
 
     @cached_property
     def forward(self) -> Reading:

@@ -10,7 +10,7 @@ from collector.settings import TimeSettings
 
 Array = NDArray[Any]
 WIDTH = 5
-"""Numbers a message leaves: source, export time in s, device uptime in ms (v9), received in Unix ms, flags."""
+"""Numbers a message leaves: source, export time and device uptime (v5, v9) in ms, received in Unix ms, flags."""
 
 
 class Messages:
@@ -19,7 +19,7 @@ class Messages:
     def __init__(self, numbers: list[int], sources: list[Source], bounds: TimeSettings) -> None:
         table = np.array(numbers, "i8").reshape(-1, WIDTH)
         self.source: Array = table[:, 0]  # index into sources
-        self.export: Array = table[:, 1] * 1000
+        self.export: Array = table[:, 1]
         self.uptime: Array = table[:, 2].astype("u4")
         self.received: Array = table[:, 3]
         self.flags: Array = table[:, 4].astype("u4")

@@ -13,6 +13,7 @@ from collector.decoder.layouts import Layout, Place, Reading
 from collector.decoder.messages import Messages, Runs
 from collector.decoder.sampling import intervals
 from collector.decoder.times import flow_times
+from collector.decoder.varying import VariableRows
 from sinks.schema import COUNTER_LIMIT, Copy, Flag
 
 Array = NDArray[Any]
@@ -34,6 +35,10 @@ class Rows(Protocol):
 
     def octets(self, place: Place, dtype: str) -> Array:
         """A field as it stands; the dtype has the field's length."""
+        ...
+
+    def spans(self, place: Place) -> tuple[Array, Array, Array]:
+        """The buffer (uint8), and where the field begins in it and how long it is (int64, one a record)."""
         ...
 
 
@@ -60,6 +65,12 @@ class FixedRows:
         """See Rows."""
         return self._view(place, 0, dtype)
 
+    def spans(self, place: Place) -> tuple[Array, Array, Array]:
+        """See Rows."""
+        layout = self._layout
+        starts = np.arange(self.count, dtype="i8") * layout.size + (self._start + layout.offsets[place])
+        return np.frombuffer(self._body, "u1"), starts, np.full(self.count, layout.fields[place].length, "i8")
+
     def _view(self, place: Place, skip: int, dtype: str) -> Array:
         layout = self._layout
         offset = self._start + layout.offsets[place] + skip
@@ -74,14 +85,18 @@ class Segment:
     body: bytearray
     first: int  # record of the group
     runs: Runs
+    starts: Array | None = None  # where each record of the group begins; None: all are of one size
 
     @property
     def count(self) -> int:
         """Records."""
         return self.runs.rows
 
-    def rows(self) -> FixedRows:
+    def rows(self) -> Rows:
         """Its records."""
+        if self.starts is not None:
+            starts = self.starts[self.first : self.first + self.count]
+            return VariableRows(self.layout.fields, self.layout.stretches, self.body, starts)
         return FixedRows(self.layout, self.body, self.first, self.count)
 
 

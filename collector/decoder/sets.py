@@ -23,7 +23,9 @@ SET_HEADER = Struct("!HH")
 """Set id, length with this header."""
 _unpack = SET_HEADER.unpack_from
 _TRUNCATED = Flag.TRUNCATED.value
+_NONE: list[int] = []
 _COUNTED = 65_536  # counters, about 10 MB
+_OBSERVED = 65_536  # rows between two calls, about 30 MB; asked every 2 s
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,23 @@ class Intake:
         self.numbers: list[int] = []  # of messages: see messages.WIDTH
         self.sources: list[Source] = []
         self.counts: dict[tuple[str, int, str], int] = {}  # of no domain, of forgotten ones, of rows
+        self.observations: dict[str, list[dict[str, object]]] = {}  # by table of sinks.schema.OBSERVATIONS
+        self._observed = 0
         self._messages = 0
+
+    def observe(self, table: str, domain: Domain, seen_ms: int, row: dict[str, object]) -> None:
+        """Hand out what an exporter told of itself; ``row``: the table's columns after ``domain``."""
+        if self._observed >= _OBSERVED:
+            domain.tally("observations_dropped")
+            return
+        self._observed += 1
+        head = {"time": seen_ms // 1000, "exporter": domain.exporter.address, "domain": domain.number}
+        self.observations.setdefault(table, []).append({**head, **row})
+
+    def take_observations(self) -> dict[str, list[dict[str, object]]]:
+        """Those since the last call; the collector's name is for the caller to add."""
+        taken, self.observations, self._observed = self.observations, {}, 0
+        return taken
 
     def open(self, address: str, version: int, number: int, seen_ms: int) -> Domain:
         """A domain heard for the first time."""
@@ -142,7 +160,13 @@ class Intake:
                     decoded += self._options(domain, template, message[start:stop])
                     continue
                 size = layout.size
-                records = (stop - start) // size if size else 0
+                sizes = _NONE
+                if size:
+                    records = (stop - start) // size
+                    used = records * size
+                else:
+                    sizes, used = self._measure(domain, layout, message[start:stop])
+                    records = len(sizes)
                 if not records:
                     domain.tally(f"sets_dropped_{_why_no_records(layout)}")
                     continue
@@ -152,12 +176,14 @@ class Intake:
                     source = domain.source
                     if source < 0:
                         source = self.source(domain)
-                    self.numbers += (source, export_s, uptime_ms, received_ms, flags)
+                    self.numbers += (source, export_s * 1000, uptime_ms, received_ms, flags)
                 group = layout.group
                 if group is None:
                     group = self._group(layout)
-                group.body += message[start : start + records * size]
+                group.body += message[start : start + used]
                 group.runs += (records, index)
+                if sizes:
+                    group.sizes += sizes
                 rows += records
                 decoded += 1
             elif number == dialect.template_set or number == dialect.options_set:
@@ -230,20 +256,56 @@ class Intake:
             if template.scopes is not None:
                 records = self._read_options(domain, template, memoryview(held.body))
             else:
-                records = len(held.body) // layout.size if layout.size else 0
-                if records:
-                    self._collect(domain, layout, held, records)
+                records = self._collect_set(domain, layout, held)
             domain.tally("held_decoded" if records else f"held_dropped_{_why_no_records(layout)}")
 
-    def _collect(self, domain: Domain, layout: Layout, held: HeldSet, records: int) -> None:
+    def collect(
+        self,
+        domain: Domain,
+        layout: Layout,
+        body: bytes | memoryview,
+        records: int,
+        export_ms: int,
+        uptime_ms: int,
+        received_ms: int,
+        flags: int,
+    ) -> None:
+        """Take whole flow records, the only ones of their message."""
         source = domain.source if domain.source >= 0 else self.source(domain)
-        self.numbers += (source, held.export_s, held.uptime_ms, held.received_ms, held.flags)
+        self.numbers += (source, export_ms, uptime_ms, received_ms, flags)
         group = layout.group or self._group(layout)
-        group.body += held.body[: records * layout.size]
+        group.body += body
         group.runs += (records, self._messages)
         self._messages += 1
         self.rows += records
         domain.records_flow += records
+
+    def _collect_set(self, domain: Domain, layout: Layout, held: HeldSet) -> int:
+        """The flow records of a set that was held; how many."""
+        if layout.size:
+            records = len(held.body) // layout.size
+            sizes, used = _NONE, records * layout.size
+        else:
+            sizes, used = self._measure(domain, layout, held.body)
+            records = len(sizes)
+        if records:
+            times = held.export_s * 1000, held.uptime_ms, held.received_ms
+            self.collect(domain, layout, held.body[:used], records, *times, held.flags)
+            if sizes and layout.group is not None:
+                layout.group.sizes += sizes
+        return records
+
+    def _measure(self, domain: Domain, layout: Layout, body: bytes | memoryview) -> tuple[list[int], int]:
+        """The sizes of a set's whole records, and of all of them; what is behind them is padding, or counted."""
+        if not layout.is_variable:
+            return _NONE, 0
+        octets = bytes(body)
+        sizes = layout.stretches.sizes(octets)
+        used = sum(sizes)
+        # RFC 7011 section 3.3.1: padding is shorter than any record.
+        if sizes and (len(octets) - used >= layout.stretches.least or octets[used:].strip(b"\0")):
+            domain.tally("sets_cut")
+        return sizes, used
 
     def _group(self, layout: Layout) -> Group:
         group = layout.group = Group(layout)
@@ -276,6 +338,4 @@ def _is_padding(rest: memoryview) -> bool:
 
 
 def _why_no_records(layout: Layout) -> Reason:
-    if layout.is_variable:
-        return Reason.VARIABLE_LENGTH
-    return Reason.SHORT_SET if layout.size else Reason.ZERO_RECORD
+    return Reason.SHORT_SET if layout.size or layout.is_variable else Reason.ZERO_RECORD

@@ -68,6 +68,7 @@ def dump(domains: Domains) -> bytes:
             ),
         )
         for domain in domains.known.values()
+        if domain.version in (9, 10)  # the others have nothing to learn
     ]
     return _State(version=1, domains=saved).model_dump_json().encode()
 
@@ -90,6 +91,6 @@ def load(data: bytes, intake: Intake) -> int:
             intake.cache.define(domain, Definition(each.number, fields, each.scopes))
             templates += 1
         facts = saved.facts
-        domain.facts = Facts(facts.init_ms, facts.interval, dict(facts.samplers), dict(facts.interfaces))
+        domain.facts = Facts(facts.init_ms, facts.interval, None, dict(facts.samplers), dict(facts.interfaces))
         domain.source = -1
     return templates

@@ -131,8 +131,8 @@ class _Clock:
     def _uptime(self, moment: Moment) -> tuple[Array | None, Array | None]:
         """Uptime counts 2^32 ms and begins again, so of all readings the one nearest to the export time is taken."""
         uptime = self._rows.unsigned(moment.place).astype("u4")
-        if self._version == 9:
-            # RFC 3954 section 5.1: the header says the uptime at the export time.
+        if self._version != 10:
+            # RFC 3954 section 5.1, as in version 5: the header says the uptime at the export time.
             uptime -= self._runs.spread(self._messages.uptime)
             return self._export + uptime.view("i4"), None
         init, missing = self._init()

@@ -78,7 +78,7 @@ def test_data_before_its_template_and_what_never_got_one(tmp_path: Path) -> None
     assert len(list(csv.DictReader(out.read_text().splitlines()))) == 1
     assert report.splitlines() == [
         "1 rows from 4 datagrams of 5 packets",
-        "  datagrams_dropped_unsupported_version 1",
+        "  datagrams_dropped_no_record 1",
         "  datagrams_not_flow_messages 1",
         "  sets_dropped_no_template 1",
     ]
