@@ -5,6 +5,7 @@ message before it, so the log's tail is known even when all older segments are g
 ``length u32, crc32 u32`` of what follows: ``offset u64, header bytes u32, headers (JSON), body``.
 """
 
+import contextlib
 import json
 import os
 import struct
@@ -91,6 +92,19 @@ def read(fd: int, at: int) -> Frame | None:
     return Frame(offset, headers, inner[body_at:], at + _FRAME.size + length)
 
 
+def skim(fd: int, at: int) -> tuple[int, int] | None:
+    """Offset and end of the frame at a file position, its body unread and unchecked; None: no whole frame is here."""
+    head = os.pread(fd, _FRAME.size + _INNER.size, at)
+    if len(head) < _FRAME.size + _INNER.size:
+        return None
+    length, _ = _FRAME.unpack_from(head)
+    end = at + _FRAME.size + length
+    if not _INNER.size <= length <= MAX_FRAME_BYTES or end > os.fstat(fd).st_size:
+        return None
+    offset, _ = _INNER.unpack_from(head, _FRAME.size)
+    return offset, end
+
+
 def frames(fd: int) -> Iterator[Frame]:
     """The whole messages of a segment, up to its end or its first torn frame."""
     at = first_frame(fd)
@@ -127,15 +141,28 @@ def sync_folder(folder: Path) -> None:
 
 def write_atomic(path: Path, data: bytes) -> None:
     """Replace a small file: either the old or the new content survives a power cut."""
-    temporary = path.with_name(path.name + ".new")
+    _write_aside(path, data).rename(path)
+    sync_folder(path.parent)
+
+
+def write_once(path: Path, data: bytes) -> None:
+    """Make a small file unless it is there: of several processes that try, the first one's content stays."""
+    temporary = _write_aside(path, data)
+    with contextlib.suppress(FileExistsError):
+        path.hardlink_to(temporary)
+    temporary.unlink()
+    sync_folder(path.parent)
+
+
+def _write_aside(path: Path, data: bytes) -> Path:
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
     try:
         os.write(fd, data)
         os.fsync(fd)
     finally:
         os.close(fd)
-    temporary.rename(path)
-    sync_folder(path.parent)
+    return temporary
 
 
 def _head(fd: int) -> Frame:

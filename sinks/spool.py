@@ -41,7 +41,8 @@ class Spool:
         about = folder / "spool.json"
         if not about.exists():
             streams = {stream: uuid.uuid4().hex for stream in (RAW_STREAM, ENRICHED_STREAM)}
-            segments.write_atomic(about, json.dumps({"partitions": settings.partitions, "streams": streams}).encode())
+            text = json.dumps({"partitions": settings.partitions, "streams": streams})
+            segments.write_once(about, text.encode())  # two processes start at once, and both must have the same ids
         facts = json.loads(about.read_bytes())
         self._partitions: int = facts["partitions"]
         self._ids: dict[str, str] = facts["streams"]
@@ -223,9 +224,8 @@ class _Cursor:
             base, at, end = self._end
             if base != found[-1]:
                 base, at, end = found[-1], segments.first_frame(fd), found[-1]
-            with contextlib.suppress(segments.TornFrame):
-                while (frame := segments.read(fd, at)) is not None:
-                    at, end = frame.end, frame.offset + 1
+            while (found_here := segments.skim(fd, at)) is not None:
+                end, at = found_here[0] + 1, found_here[1]
             self._end = (base, at, end)
         finally:
             os.close(fd)

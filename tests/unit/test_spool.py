@@ -171,3 +171,22 @@ def test_what_a_killed_writer_published_is_there(tmp_path: Path) -> None:
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
     assert numbers(spool(tmp_path)) == list(range(25))
+
+
+def test_processes_that_start_at_once_agree_on_the_streams(tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib; from sinks.spool import Spool; from sinks.settings import BusSettings\n"
+        "print(Spool(pathlib.Path(sys.argv[1]), BusSettings(partitions=1)).stream_id('flows.raw'))\n"
+    )
+    started = [
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    assert len({process.communicate()[0] for process in started}) == 1
+    assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".new")] == []
+
+
+def test_an_existing_file_is_not_written_again(tmp_path: Path) -> None:
+    segments.write_once(tmp_path / "x", b"first")
+    segments.write_once(tmp_path / "x", b"second")
+    assert (tmp_path / "x").read_bytes() == b"first"
