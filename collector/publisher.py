@@ -17,6 +17,8 @@ from sinks.telemetry import limited
 
 log = structlog.get_logger("collector")
 
+_KEPT = 65_536  # rows of a table that wait for room on the bus, about 30 MB; beyond, the oldest go
+
 
 class Publisher:
     """Appends to the raw stream; owned by the decoding thread."""
@@ -29,6 +31,7 @@ class Publisher:
         self._sequence = [self._following(partition) for partition in range(bus.partitions)]
         self._stage: dict[tuple[str, str], int] = {}  # (stage, counter) -> not yet published
         self._health: dict[tuple[str, int, str], int] = {}  # (exporter, domain, counter) -> not yet published
+        self._kept: dict[str, list[dict[str, object]]] = {}  # rows of other tables, not yet published
 
     def publish(self, batch: Batch) -> None:
         """Append a batch's rows; what finds no room is dropped and counted."""
@@ -58,6 +61,15 @@ class Publisher:
             key = (count.exporter, count.domain, count.counter)
             self._health[key] = self._health.get(key, 0) + count.value
 
+    def observe(self, table: str, rows: list[dict[str, object]]) -> None:
+        """Append rows of an observation table; what finds no room is kept for the next call of publish_notes."""
+        kept = self._kept.setdefault(table, [])
+        kept += rows
+        if len(kept) > _KEPT:
+            lost = len(kept) - _KEPT
+            del kept[:lost]
+            self.note("bus", "dropped_observations", lost)
+
     def publish_notes(self) -> None:
         """Append the counters noted since the last time; without room they are kept for the next."""
         head = {"time": int(time.time()) // 60 * 60, "collector": self._collector}
@@ -69,6 +81,9 @@ class Publisher:
             self._stage.clear()
         if self._observe("exporter_health_1m", health):
             self._health.clear()
+        for table, rows in list(self._kept.items()):
+            if self._observe(table, rows):
+                del self._kept[table]
 
     def close(self) -> None:
         """Flush and let the stream go."""

@@ -148,6 +148,8 @@ class Collector:
         for count in learnt:
             metrics.EXPORTER.labels(count.exporter, count.counter).inc(count.value)
         self._publisher.note_exporters(learnt)
+        for table, rows in self._decoder.take_observations():
+            self._publisher.observe(table, rows)
         self._publisher.publish_notes()
 
     def _drops_of_predecessor(self) -> dict[str, int]:
