@@ -109,14 +109,6 @@ class Decoder:
                 row["collector"] = self._collector
         return list(taken.items())
 
-    def take_observations(self) -> list[tuple[str, list[dict[str, object]]]]:
-        """What exporters told of themselves since the last call: (table of sinks.schema.OBSERVATIONS, its rows)."""
-        taken = self._intake.take_observations()
-        for rows in taken.values():
-            for row in rows:
-                row["collector"] = self._collector
-        return list(taken.items())
-
     def held(self) -> tuple[int, int]:
         """Data sets that wait for their template now, and the octets they take."""
         return self._intake.held.sets, self._intake.held.octets

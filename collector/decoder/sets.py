@@ -26,7 +26,6 @@ _TRUNCATED = Flag.TRUNCATED.value
 _NONE: list[int] = []
 _COUNTED = 65_536  # counters, about 10 MB
 _OBSERVED = 65_536  # rows between two calls, about 30 MB; asked every 2 s
-_OBSERVED = 65_536  # rows between two calls, about 30 MB; asked every 2 s
 
 
 @dataclass(frozen=True, slots=True)
