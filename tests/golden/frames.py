@@ -25,7 +25,7 @@ def read_frame(octets: bytes) -> dict[str, Any]:
         packet = IPv6(octets)
         row |= {"ip_version": 6, "proto": int(packet.nh), "tos": int(packet.tc), "octets": int(packet.plen) + 40}
         above = packet.payload
-        while hasattr(above, "nh") and row["proto"] in (0, 43, 44, 60):  # extension headers
+        while above is not None and hasattr(above, "nh") and row["proto"] in (0, 43, 44, 60):  # extension headers
             row["proto"] = int(above.nh)
             above = above.payload if not (isinstance(above, IPv6ExtHdrFragment) and above.offset) else None
     row |= {"src_addr": str(packet.src), "dst_addr": str(packet.dst)}

@@ -267,7 +267,7 @@ def _one(value: Any) -> Any:
 def _interval(said: Row) -> int:
     """N of 1-in-N that one record says; 0: nothing.  RFC 5477 sections 8.2 and 8.3, RFC 3954 section 8."""
     if said.get("samplingSize") and said.get("samplingPopulation"):
-        return int(round(said["samplingPopulation"] / said["samplingSize"]))
+        return round(int(said["samplingPopulation"]) / int(said["samplingSize"]))
     if packets := said.get("samplingPacketInterval"):
         space = said.get("samplingPacketSpace")
         return int(packets if space is None else round((packets + space) / packets))
