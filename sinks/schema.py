@@ -46,6 +46,7 @@ class Flag(IntFlag):
     HELD = 32  # waited for its template or sampler
     TRUNCATED = 64  # from the sound part of a datagram longer than its slot
     AMBIGUOUS_LEASE = 128  # two leases claim the address at the flow's end
+    UNSOUND_PACKET = 256  # the sampled packet contradicts itself or ends too early: what it did not tell is 0
 
 
 class Direction(IntEnum):

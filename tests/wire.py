@@ -102,3 +102,10 @@ def assert_adds_up(counted: dict[str, int], waiting_sets: int) -> None:
     assert get("templates", 0) == (
         get("templates_accepted", 0) + get("templates_withdrawn", 0) + total(counted, "templates_dropped_")
     ), counted
+    kinds = ("flow", "counter", "discarded_packet", "skipped")
+    assert get("samples", 0) == (
+        sum(get(f"samples_{kind}", 0) for kind in kinds) + total(counted, "samples_dropped_")
+    ), counted
+    assert get("sample_records", 0) == (
+        get("sample_records_read", 0) + get("sample_records_skipped", 0) + total(counted, "sample_records_dropped_")
+    ), counted

@@ -12,7 +12,9 @@ from collector.decoder.errors import Count, Reason
 from collector.decoder.layouts import Layout
 from collector.decoder.messages import Messages, Runs
 from collector.decoder.records import Columns, Segment, fill
+from collector.decoder.sequence import UNKNOWN
 from collector.decoder.sets import Dialect, Intake
+from collector.decoder.sflow5 import SFlow5
 from collector.decoder.state import dump, load
 from collector.decoder.varying import starts_of
 from collector.settings import DecoderSettings
@@ -44,6 +46,7 @@ _FLAGGED = {
     Flag.LONG_DURATION: "rows_long_duration",
     Flag.IMPLAUSIBLE: "rows_implausible",
     Flag.SAMPLING_UNKNOWN: "rows_sampling_unknown",
+    Flag.UNSOUND_PACKET: "rows_unsound_packet",
 }
 
 
@@ -54,6 +57,7 @@ class Decoder:
         """``collector`` fills the column of that name."""
         self._settings, self._collector = settings, collector
         self._intake = Intake(settings)
+        self._sflow = SFlow5(self._intake)
         self._segments: deque[tuple[Messages, Segment]] = deque()
         self._segment_rows = 0
 
@@ -69,6 +73,8 @@ class Decoder:
                 self._ipfix(exporter, payload, received_ms, flags)
             elif version == netflow5.VERSION:
                 self._netflow5(exporter, payload, received_ms, flags)
+            elif payload[:4] == _SFLOW5:
+                self._sflow.read(exporter, payload, received_ms, flags)
             else:
                 self._intake.drop(exporter, _why_not(payload))
 
@@ -134,12 +140,13 @@ class Decoder:
         if len(payload) < header.size:
             self._intake.drop(exporter, Reason.SHORT_HEADER)
             return
-        _, count, uptime_ms, export_s, export_ns, _, kind, engine, sampling = header.unpack_from(payload)
+        _, count, uptime_ms, export_s, export_ns, sequence, kind, engine, sampling = header.unpack_from(payload)
         intake = self._intake
         number = netflow5.domain_of(kind, engine)
         domain = intake.domains.known.get((exporter, 5, number)) or intake.open(exporter, 5, number, received_ms)
         domain.seen_ms = received_ms
         domain.datagrams += 1
+        domain.follow(sequence, count or UNKNOWN, export_s, uptime_ms, received_ms)
         records, agree = netflow5.count_records(len(payload), count)
         if not agree:
             domain.tally("length_mismatch")
@@ -160,19 +167,20 @@ class Decoder:
         if len(payload) < netflow9.HEADER.size:
             self._intake.drop(exporter, Reason.SHORT_HEADER)
             return
-        _, count, uptime_ms, export_s, _, number = netflow9.HEADER.unpack_from(payload)
+        _, count, uptime_ms, export_s, sequence, number = netflow9.HEADER.unpack_from(payload)
         intake = self._intake
         domain = intake.domains.known.get((exporter, 9, number)) or intake.open(exporter, 9, number, received_ms)
         # The header counts records, some exporters count flowsets; no flowset is without records, so beyond as many
         # flowsets as the count nothing was announced.  goflow2 and tshark stop there too, nfdump does not.  A count
         # of 0 was never filled in.
         intake.read(_NETFLOW9, domain, payload, 20, count or _NO_LIMIT, export_s, uptime_ms, received_ms, flags)
+        domain.follow(sequence, 1, export_s, uptime_ms, received_ms)
 
     def _ipfix(self, exporter: str, payload: memoryview, received_ms: int, flags: int) -> None:
         if len(payload) < ipfix.HEADER.size:
             self._intake.drop(exporter, Reason.SHORT_HEADER)
             return
-        _, length, export_s, _, number = ipfix.HEADER.unpack_from(payload)
+        _, length, export_s, sequence, number = ipfix.HEADER.unpack_from(payload)
         if length < ipfix.HEADER.size:
             self._intake.drop(exporter, Reason.BAD_MESSAGE_LENGTH)
             return
@@ -182,7 +190,8 @@ class Decoder:
             # Believed are the sets' own lengths, as goflow2, tshark and nfdump do: real exporters count wrong
             # (telegraf's issue 14370), and of a message that was cut the sets that are whole are still sound.
             domain.tally("length_mismatch")
-        intake.read(_IPFIX, domain, payload, 16, _NO_LIMIT, export_s, 0, received_ms, flags)
+        records = intake.read(_IPFIX, domain, payload, 16, _NO_LIMIT, export_s, 0, received_ms, flags)
+        domain.follow(sequence, records, export_s, 0, received_ms)
 
     def _cut(self) -> None:
         """Cut what was collected into segments that fit a batch."""
@@ -256,6 +265,4 @@ def _allocate(rows: int) -> Columns:
 def _why_not(payload: memoryview) -> Reason:
     if len(payload) < 2:
         return Reason.SHORT_HEADER
-    if payload[:4] == _SFLOW5:
-        return Reason.UNSUPPORTED_VERSION
     return Reason.UNKNOWN_VERSION

@@ -5,10 +5,16 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 
 from collector.decoder.layouts import Layout
+from collector.decoder.names import Key, Name
+from collector.decoder.sequence import MESSAGES_A_SECOND, RECORDS_A_SECOND, Sequence
 from collector.settings import DecoderSettings, Network
 from sinks.schema import SamplingSource
 
-_HOT = ("datagrams", "datagrams_decoded", "sets", "sets_decoded", "records_flow")
+_HOT = (
+    "datagrams", "datagrams_decoded", "sets", "sets_decoded", "records_flow", "clock_skew_ms", "clock_skew_messages",
+)  # fmt: skip
+_COUNTS_RECORDS = (5, 10)  # versions whose sequence numbers count flows or records; of all others, messages
+_MOST_SKEW_MS = 2**32  # 50 days: a device that lives in 1970 must not outweigh all others, nor overflow a sum
 
 
 @dataclass(slots=True)
@@ -19,6 +25,7 @@ class Template:
     layout: Layout
     scopes: int | None
     used_ms: int = 0  # last seen or last used
+    told_ms: int = 0  # last announced
 
     @property
     def is_flow(self) -> bool:
@@ -51,8 +58,27 @@ class Exporter:
     default: int | None  # sampling interval by setting
     override: int | None
     domains: dict[tuple[int, int], "Domain"] = field(default_factory=dict)  # by version and number
+    skew_ms: int = 600_000  # beyond which its clock is counted as skewed
     templates: int = 0
     held_bytes: int = 0
+    speeds: dict[int, int] = field(default_factory=dict)  # bits a second by interface; 0 is not in it
+    told: "Told | None" = None
+
+    def messages(self) -> int:
+        """Messages of all its domains since they were opened."""
+        return sum(domain.drained + domain.datagrams for domain in self.domains.values())
+
+
+@dataclass(slots=True)
+class Told:
+    """What the exporting process says that it sent (IE 40-42), and what had come when it first did."""
+
+    octets: int
+    messages: int
+    records: int
+    first_messages: int
+    came: int
+    missed: int = 0  # counted already
 
 
 @dataclass(slots=True, eq=False)
@@ -72,7 +98,26 @@ class Domain:
     sets: int = 0
     sets_decoded: int = 0
     records_flow: int = 0
+    drops: dict[int, int] = field(default_factory=dict)  # sFlow: last total of lost samples, by their source
+    clock_skew_ms: int = 0
+    clock_skew_messages: int = 0
     counts: dict[str, int] = field(default_factory=dict)
+    drained: int = 0  # datagrams that were moved out of ``datagrams``
+    names: dict[Key, Name] = field(default_factory=dict)
+    sequence: Sequence = field(init=False)
+
+    def __post_init__(self) -> None:
+        a_second = RECORDS_A_SECOND if self.version in _COUNTS_RECORDS else MESSAGES_A_SECOND
+        self.sequence = Sequence(has_uptime=self.version != 10, a_second=a_second)
+
+    def follow(self, number: int, units: int, export_s: int, uptime_ms: int, received_ms: int) -> None:
+        """Account for a message's sequence number (``sequence``), and for its clock unless ``export_s`` is 0."""
+        if export_s:
+            skew = abs(export_s * 1000 - received_ms)
+            self.clock_skew_ms += min(skew, _MOST_SKEW_MS)
+            if skew > self.exporter.skew_ms:
+                self.clock_skew_messages += 1
+        self.sequence.follow(number, units, export_s, uptime_ms, received_ms)
 
     def tally(self, counter: str, by: int = 1) -> None:
         """Count."""
@@ -86,8 +131,10 @@ class Domain:
     def drain(self) -> list[tuple[str, int]]:
         """Counters since the last call that are not 0."""
         found = [(name, value) for name in _HOT if (value := getattr(self, name))]
+        self.drained += self.datagrams
         for name, _ in found:
             setattr(self, name, 0)
+        found += self.sequence.take()
         found += self.counts.items()
         self.counts = {}
         return found
@@ -198,6 +245,7 @@ class Domains:
             trusted=_longest(self._trusted, address) is not None,
             default=_longest(self._default, address),
             override=_longest(self._override, address),
+            skew_ms=self._settings.times.max_skew_seconds * 1000,
         )
         return exporter
 

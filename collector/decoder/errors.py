@@ -9,15 +9,21 @@ class Reason(StrEnum):
 
     SHORT_HEADER = "short_header"  # shorter than its version's header
     UNKNOWN_VERSION = "unknown_version"
-    UNSUPPORTED_VERSION = "unsupported_version"  # sFlow, which is not read yet
     BAD_MESSAGE_LENGTH = "bad_message_length"  # IPFIX message shorter than its own header
     NO_SOUND_SET = "no_sound_set"  # every set of the datagram was dropped
+    BAD_AGENT = "bad_agent"  # sFlow agent address of no known type, so nothing behind it has a known place
+    NO_SOUND_SAMPLE = "no_sound_sample"  # every sFlow sample of the datagram was dropped
     BAD_SET_LENGTH = "bad_set_length"  # shorter than its header or beyond its message
     RESERVED_SET_ID = "reserved_set_id"
-    BEYOND_COUNT = "beyond_count"  # after as many v9 sets as the header counts records
+    BEYOND_COUNT = "beyond_count"  # after as many v9 sets as the header counts records, or sFlow samples, records
     SHORT_SET = "short_set"  # not one whole record
     ZERO_RECORD = "zero_record"  # the template's records have no bytes: endless many
     NO_RECORD = "no_record"  # NetFlow v5 without one whole record
+    BAD_SAMPLE_LENGTH = "bad_sample_length"  # sFlow sample beyond its datagram, or announced and not there
+    SHORT_SAMPLE = "short_sample"  # shorter than its own header
+    NO_PACKET = "no_packet"  # flow sample without a sound record of the packet
+    BAD_RECORD_LENGTH = "bad_record_length"  # record of a sample beyond it, or header beyond its record
+    SHORT_RECORD = "short_record"  # shorter than such records are
     HELD_FULL = "held_full"  # no room to wait for its template
     NO_SOUND_TEMPLATE = "no_sound_template"  # every template of the set was dropped
     TEMPLATE_ID = "template_id"  # under 256
@@ -29,8 +35,8 @@ class Reason(StrEnum):
 
 
 _DATAGRAM = (
-    Reason.SHORT_HEADER, Reason.UNKNOWN_VERSION, Reason.UNSUPPORTED_VERSION, Reason.BAD_MESSAGE_LENGTH,
-    Reason.NO_SOUND_SET, Reason.NO_RECORD,
+    Reason.SHORT_HEADER, Reason.UNKNOWN_VERSION, Reason.BAD_MESSAGE_LENGTH, Reason.NO_SOUND_SET, Reason.NO_RECORD,
+    Reason.BAD_AGENT, Reason.NO_SOUND_SAMPLE,
 )  # fmt: skip
 _DATA = (Reason.SHORT_SET, Reason.ZERO_RECORD)
 _SET = (
@@ -38,6 +44,8 @@ _SET = (
     Reason.NO_SOUND_TEMPLATE,
 )  # fmt: skip
 _TEMPLATE = (Reason.TEMPLATE_ID, Reason.TEMPLATE_CUT, Reason.TEMPLATE_EMPTY, Reason.BAD_SCOPE)
+_SAMPLE = (Reason.BAD_SAMPLE_LENGTH, Reason.SHORT_SAMPLE, Reason.NO_PACKET, Reason.BEYOND_COUNT)
+_SAMPLE_RECORD = (Reason.BAD_RECORD_LENGTH, Reason.SHORT_RECORD, Reason.BEYOND_COUNT)
 _HELD = (*_DATA, Reason.EXPIRED, Reason.EVICTED)
 
 COUNTERS: tuple[str, ...] = (
@@ -49,12 +57,26 @@ COUNTERS: tuple[str, ...] = (
     "held_decoded", *(f"held_dropped_{reason}" for reason in _HELD),
     # templates = accepted + withdrawn + dropped by reason
     "templates", "templates_accepted", "templates_withdrawn", *(f"templates_dropped_{reason}" for reason in _TEMPLATE),
+    # sFlow: samples = flow + counter + discarded packet + skipped (of other kinds) + dropped by reason
+    "samples", "samples_flow", "samples_counter", "samples_discarded_packet", "samples_skipped",
+    *(f"samples_dropped_{reason}" for reason in _SAMPLE),
+    # sample_records = read + skipped (of other kinds) + dropped by reason
+    "sample_records", "sample_records_read", "sample_records_skipped",
+    *(f"sample_records_dropped_{reason}" for reason in _SAMPLE_RECORD),
     # rows taken = flow records + reverse halves; the others are flagged rows among them
     "records_flow", "records_options",
     "rows", "rows_reverse", "rows_no_flow_time", "rows_time_out_of_bounds", "rows_long_duration", "rows_implausible",
-    "rows_sampling_unknown",
+    "rows_sampling_unknown", "rows_unsound_packet",
     # what happened beside
     "templates_evicted", "domains_evicted", "fields_ignored", "length_mismatch", "sampling_changed",
+    # by sequence numbers, of flows (v5), records (IPFIX) or messages; and export time against arrival
+    "sequence_missed", "sequence_out_of_order", "sequence_duplicate", "sequence_reset",
+    "clock_skew_ms", "clock_skew_messages",
+    # what the exporting process says it sent (IE 40-42), and how many of these messages did not come
+    "told_octets", "told_messages", "told_records", "told_messages_missed",
+    # observations and names beyond their bounds
+    "observations_dropped", "names_refused",
+    "sampler_drops",  # sFlow samples that the exporter itself could not send, as it says
     # sets whose last record is cut off, or which hold octets behind it that are no padding
     "sets_cut",
 )  # fmt: skip

@@ -22,6 +22,8 @@ IP: Final = -1
 OTHER: Final = 0
 """Nothing we read."""
 
+LARGEST_PACKET: Final = 65_575
+"""65,535 octets behind the 40 of an IPv6 header: no packet counts more."""
 _MPLS_MULTICAST = 0x8848
 _PPPOE = 0x8864
 _VLAN = (0x8100, 0x88A8, 0x9100, 0x9200)  # IEEE 802.1Q, 802.1ad, and what came before it
@@ -270,7 +272,8 @@ class _Walk:
         if room.all():
             return rows
         self._refuse(rows[~room])
-        return rows[room]
+        kept: Array = rows[room]
+        return kept
 
     def _refuse(self, rows: Array) -> None:
         self.unsound[rows] = True
@@ -283,4 +286,5 @@ class _Walk:
             return np.empty(0, dtype)
         # One header at every octet of the body: taking some of them copies each in one go.
         every: Array = np.ndarray((windows,), dtype, self._body, 0, (1,))
-        return every[self._at[rows] + skip]
+        found: Array = every[self._at[rows] + skip]
+        return found

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from collector.decoder.layouts import Layout, Place, Reading
 from collector.decoder.messages import Messages, Runs
+from collector.decoder.packets import LARGEST_PACKET
+from collector.decoder.samples import VERSION as SFLOW
+from collector.decoder.samples import fill_samples
 from collector.decoder.sampling import intervals
 from collector.decoder.times import flow_times
 from collector.decoder.varying import VariableRows
@@ -19,8 +22,6 @@ from sinks.schema import COUNTER_LIMIT, Copy, Flag
 Array = NDArray[Any]
 Columns = dict[str, Array]
 
-LARGEST_PACKET = 65_575
-"""65,535 octets behind the 40 of an IPv6 header: no packet counts more."""
 _MAPPED = np.frombuffer(b"\0\0\xff\xff", "u4")[0]  # the third word of ::ffff:a.b.c.d
 
 
@@ -106,6 +107,9 @@ def fill(segment: Segment, messages: Messages, columns: Columns, reverse: bool) 
     Returns the columns of its reverse halves and how many each run has; None: there are none.  ``columns`` are those of
     stage *decode*; ``exporter`` gets the message's code among ``messages.labels``.
     """
+    if segment.layout.version == SFLOW:
+        fill_samples(segment.body, segment.layout.size, segment.first, segment.runs, messages, columns)
+        return None
     rows, runs = segment.rows(), segment.runs
     reading = segment.layout.forward
     for column in reading.unfilled:

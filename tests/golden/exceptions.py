@@ -1,20 +1,10 @@
 """Captures whose rows are not the oracle's, one by one, and why; one that agrees after all fails its test."""
 
 _SECTION = "frame sections are not parsed yet"
-_SFLOW = "sFlow is not read yet"
 PENDING: dict[str, str] = {
     "ipfix_ak_datalink": _SECTION,
     "ipfix_ak_eompls": _SECTION,
     "psamp_softflowd": _SECTION,
-    "sflow_ak_1140": _SFLOW,
-    "sflow_ak_encap_vxlan": _SFLOW,
-    "sflow_ak_expanded_sample": _SFLOW,
-    "sflow_ak_icmpv4": _SFLOW,
-    "sflow_ak_qinq": _SFLOW,
-    "sflow_gf2": _SFLOW,
-    "sflow_pmacctd_sfprobe": _SFLOW,
-    "sflow_td_expanded": _SFLOW,
-    "sflow_tg_15918": _SFLOW,
 }
 """What is not built yet."""
 

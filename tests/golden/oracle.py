@@ -141,12 +141,24 @@ def _sample(record: dict[str, Any], fields: Row) -> Row:
     row: Row = {"exporter": str(ip_address(record["exporter"])), "domain": record["domain"], "copy": 0, "flags": 0}
     row |= {name: _first(fields, elements) for name, elements in _UNSIGNED.items() if name not in ("vlan", "tos")}
     row |= _addresses(fields)
+    for column in ("in_if", "out_if"):
+        row[column] = _interface(row[column], "inputIfFormat" in fields)
+    if row["ip_version"] == 6 and row["proto"] == 0:
+        # scapy's first next header; hop by hop is no protocol, and RFC 7012 wants that of the last extension header
+        del row["proto"]
+    # sFlow: the AS path leads to the destination, which is this AS where it is empty
+    row["dst_as"] = (record["fields"].get("asPath") or [0])[-1]
     row["next_hop"] = _text(fields.get("nextHop"))
     row |= {"octets": fields["frameLength"], "packets": 1}
     if vlan < 2**12:  # 4294967295: the agent does not know it; what the header says then, the oracle does not
         row["vlan"] = vlan
     row["sampling"], row["sampling_source"] = fields["samplingRate"], SamplingSource.HEADER.value
     return row
+
+
+def _interface(said: int, expanded: bool) -> int:
+    """sFlow's interface formats: of the compact ones only 0 in the upper two bits names one; 0x3fffffff is none."""
+    return 0 if said == 0x3FFFFFFF or (said >> 30 and not expanded) else said
 
 
 def _first(fields: Row, elements: tuple[str, ...]) -> int:

@@ -1,0 +1,124 @@
+"""sFlow's flow samples -> columns.
+
+While datagrams are walked a sample is an entry of fixed size, what its records say and the sampled header behind it;
+here entries become columns, and headers are parsed, all at once.
+"""
+
+from struct import Struct
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collector.decoder import packets
+from collector.decoder.elements import FieldSpecifier
+from collector.decoder.layouts import Layout
+from collector.decoder.messages import Messages, Runs
+from collector.decoder.packets import LARGEST_PACKET
+from sinks.schema import Flag, SamplingSource
+
+Array = NDArray[Any]
+
+VERSION: Final = 6_343
+"""Stands for sFlow 5 among the versions of NetFlow, which have a 5 of their own: its port."""
+SLOTS: Final = (128, 512)
+"""Octets kept of a sampled header: what nearly all agents send, and more than any stack of headers that we read."""
+_SECTION = 315  # dataLinkFrameSection
+
+
+class Sample(NamedTuple):
+    """What the records of one flow sample say; 0 or zeros: nothing."""
+
+    interval: int
+    octets: int
+    in_if: int
+    out_if: int
+    src_as: int
+    dst_as: int
+    next_hop: bytes  # 16 octets, as all addresses here
+    src_addr: bytes
+    dst_addr: bytes
+    src_port: int
+    dst_port: int
+    tcp_flags: int
+    vlan: int
+    ip_version: int
+    proto: int
+    tos: int
+    src_mask: int
+    dst_mask: int
+    protocol: int  # of the sampled header
+    captured: int  # octets of it
+
+
+_ENTRY = np.dtype(
+    [("interval", "u4"), ("octets", "u4"), ("in_if", "u4"), ("out_if", "u4"), ("src_as", "u4"), ("dst_as", "u4"),
+     ("next_hop", "V16"), ("src_addr", "V16"), ("dst_addr", "V16"), ("src_port", "u2"), ("dst_port", "u2"),
+     ("tcp_flags", "u2"), ("vlan", "u2"), ("ip_version", "u1"), ("proto", "u1"), ("tos", "u1"), ("src_mask", "u1"),
+     ("dst_mask", "u1"), ("protocol", "u1"), ("captured", "u2")]
+)  # fmt: skip
+ENTRY = Struct("=IIIIII16s16s16sHHHHBBBBBBH")
+"""The same for one sample."""
+_FROM_ENTRY = ("in_if", "out_if", "src_as", "dst_as", "next_hop", "src_mask", "dst_mask")
+_FROM_PACKET = (
+    "ip_version", "src_addr", "dst_addr", "src_port", "dst_port", "proto", "tcp_flags", "tos",
+)  # fmt: skip
+_UNSAID = ("icmp", "copy", "collector")
+
+_FIRST = np.full(256, packets.OTHER, "i4")
+"""What the sampled header begins with, by sFlow's header_protocol."""
+_FIRST[[1, 11, 12, 13]] = packets.ETHERNET, packets.IPV4, packets.IPV6, packets.MPLS
+
+
+def sample_layout(slot: int) -> Layout:
+    """The layout of entries with ``slot`` octets for the header."""
+    return Layout(VERSION, (FieldSpecifier(_SECTION, ENTRY.size + slot),))
+
+
+def fill_samples(
+    body: bytearray, size: int, first: int, runs: Runs, messages: Messages, columns: dict[str, Array]
+) -> None:
+    """Fill all columns of stage *decode* from entries ``first`` onwards, each of ``size`` octets."""
+    count = runs.rows
+    entries: Array = np.ndarray((count,), _ENTRY, body, first * size, (size,))
+    columns["exporter"][:] = runs.spread(messages.exporter)
+    columns["domain"][:] = runs.spread(messages.domain)
+    columns["flags"][:] = runs.spread(messages.flags)
+    # sFlow tells no time of day: a sample is sent within a second, so it happened when it came.
+    for name in ("received", "ts", "ts_start"):
+        columns[name].view("i8")[:] = runs.spread(messages.received)
+    for name in _FROM_ENTRY:
+        columns[name][:] = entries[name]
+    for name in _UNSAID:
+        columns[name][:] = 0
+    columns["packets"][:] = 1
+    columns["octets"][:] = entries["octets"]
+    columns["flags"][entries["octets"] > LARGEST_PACKET] |= Flag.IMPLAUSIBLE.value
+    _fill_packets(body, size, first, entries, columns)
+    _fill_sampling(entries, runs, messages, columns)
+
+
+def _fill_packets(body: bytearray, size: int, first: int, entries: Array, columns: dict[str, Array]) -> None:
+    starts = (np.arange(len(entries), dtype="i8") + first) * size + ENTRY.size
+    parsed = packets.parse(body, starts, entries["captured"].astype("i8"), _FIRST[entries["protocol"]])
+    seen = parsed.columns["ip_version"] > 0
+    for name in _FROM_PACKET:
+        columns[name][:] = parsed.columns[name]
+        if not seen.all():
+            # Samples without a header may have their addresses in a record of their own.
+            columns[name][~seen] = entries[name][~seen]
+    columns["icmp"][:] = parsed.columns["icmp"]
+    # The tag in the frame is what was on the wire; the switch says its VLAN also of frames without one.
+    tagged = parsed.columns["vlan"]
+    columns["vlan"][:] = np.where(tagged > 0, tagged, entries["vlan"])
+    columns["flags"][parsed.unsound] |= Flag.UNSOUND_PACKET.value
+
+
+def _fill_sampling(entries: Array, runs: Runs, messages: Messages, columns: dict[str, Array]) -> None:
+    """The sample's own interval; of one that says 0, as of a record that says nothing."""
+    interval = entries["interval"]
+    said = interval > 0
+    domain_source = runs.spread(messages.interval_source)
+    said &= domain_source != SamplingSource.OVERRIDE
+    columns["sampling"][:] = np.where(said, interval, runs.spread(messages.interval))
+    columns["sampling_source"][:] = np.where(said, SamplingSource.HEADER.value, domain_source)

@@ -1,0 +1,233 @@
+"""sFlow version 5 (sflow.org, sFlow Version 5, July 2004): datagrams, flow samples, counter samples, discarded packets.
+
+One pass per datagram in plain Python, over samples and their records; each flow sample becomes an entry of fixed size
+(``samples``), and entries become columns all at once.  The exporter is the source address of the datagram: the agent's
+address in it may be anything, so it is passed over.
+"""
+
+from collections.abc import Iterator
+from struct import Struct
+
+from collector.decoder.domains import Domain
+from collector.decoder.errors import Reason
+from collector.decoder.sampled import Sampled
+from collector.decoder.samples import ENTRY, SLOTS, VERSION, sample_layout
+from collector.decoder.sets import Intake
+from sinks.schema import Flag
+
+_ADDRESS = {1: 4, 2: 16}
+"""Octets of an address by its type."""
+_AGENT = Struct("!II")  # version, type of the agent's address
+_HEADER = Struct("!IIII")  # sub-agent, sequence number, uptime in ms, number of samples
+_HEAD = Struct("!II")  # data format, octets behind it
+_FLOW = Struct("!IIIIIIII")
+"""Sequence number, source, sampling interval, pool, drops, input, output, number of records."""
+_EXPANDED_FLOW = Struct("!IIIIIIIIIII")
+"""The same with source, input and output in two words each: type or format, then value."""
+_COUNTERS = {2: Struct("!8xI"), 4: Struct("!12xI")}
+"""Number of records of a counter sample, compact and expanded."""
+_DISCARDED = 5  # sFlow Dropped Packet Notification Structures, October 2020
+_INTERFACE_COUNTERS = 1
+_INTERFACE = Struct("!I4xQ4xI QIIIII4x QIIIII4x")
+"""if_counters without type, duplex, unknown protocols and promiscuous mode: index, speed, status, then in and out
+octets, unicast, multicast, broadcast packets, discards, errors."""
+_WAYS = tuple(
+    f"{way}_{what}" for way in ("in", "out") for what in ("octets", "packets", "multicast", "broadcast", "discards",
+                                                          "errors")
+)  # fmt: skip
+
+_INTERNAL = 0x3FFFFFFF  # an interface that is none: the device itself, or not known
+_UNKNOWN = 0xFFFFFFFF  # also of a counter that the device has not
+_LARGEST_GAP = 2**31  # of a counter that went on; a larger one began anew
+_TRUNCATED = Flag.TRUNCATED.value
+
+
+class SFlow5:
+    """Reads datagrams into the intake; one a decoder."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+        self._layouts = [(slot, sample_layout(slot)) for slot in SLOTS]
+
+    def read(self, exporter: str, payload: memoryview, received_ms: int, flags: int) -> None:
+        """Walk one datagram; all that it holds is counted."""
+        at = _agent_end(payload)
+        if isinstance(at, Reason):
+            self._intake.drop(exporter, at)
+            return
+        number, _, uptime_ms, announced = _HEADER.unpack_from(payload, at)
+        intake = self._intake
+        domain = intake.domains.known.get((exporter, VERSION, number))
+        if domain is None:
+            domain = intake.open(exporter, VERSION, number, received_ms)
+        domain.seen_ms = received_ms
+        domain.datagrams += 1
+        walk = _Walk(intake, domain, payload, received_ms, flags)
+        sound = walk.samples(at + _HEADER.size, announced)
+        for counter, value in walk.counts.items():
+            domain.tally(counter, value)
+        if sound:
+            domain.datagrams_decoded += 1
+        else:
+            domain.tally(f"datagrams_dropped_{Reason.NO_SOUND_SAMPLE}")
+        least = 0
+        for slot, layout in self._layouts:
+            chosen = [
+                entry + header.ljust(slot, b"\0")
+                for entry, header in walk.entries
+                if least < len(header) <= slot or (least == 0 == len(header))
+            ]
+            if chosen:
+                intake.collect(
+                    domain, layout, b"".join(chosen), len(chosen), received_ms, uptime_ms, received_ms, flags
+                )
+            least = slot
+
+
+def _agent_end(payload: memoryview) -> int | Reason:
+    """Where the agent's address ends; a reason: nothing behind it can be read."""
+    if len(payload) < _AGENT.size:
+        return Reason.SHORT_HEADER
+    size = _ADDRESS.get(_AGENT.unpack_from(payload)[1])
+    if size is None:
+        return Reason.BAD_AGENT
+    at = _AGENT.size + size
+    return at if len(payload) >= at + _HEADER.size else Reason.SHORT_HEADER
+
+
+class _Walk:
+    """One datagram while it is read."""
+
+    def __init__(self, intake: Intake, domain: Domain, payload: memoryview, received_ms: int, flags: int) -> None:
+        self._intake, self._domain, self._payload = intake, domain, payload
+        self._received_ms, self._flags = received_ms, flags
+        self.counts: dict[str, int] = {}
+        self.entries: list[tuple[bytes, bytes]] = []  # of flow samples, and their sampled headers
+
+    def samples(self, at: int, announced: int) -> bool:
+        """Walk the samples from offset ``at``; whether one was sound, or none was announced and none is there."""
+        payload, end, walked, sound = self._payload, len(self._payload), 0, 0
+        while walked < announced:
+            walked += 1  # the first that is not there is dropped for all that are missing
+            if end - at < _HEAD.size:
+                self._drop("samples", Reason.BAD_SAMPLE_LENGTH)
+                break
+            kind, length = _HEAD.unpack_from(payload, at)
+            start, stop = at + _HEAD.size, at + _HEAD.size + length
+            if stop > end:
+                if not self._flags & _TRUNCATED:
+                    self._drop("samples", Reason.BAD_SAMPLE_LENGTH)
+                    break
+                stop = end  # of a datagram longer than its slot, the records that fitted are sound
+            at = stop + -length % 4  # RFC 4506 section 4.10: opaque octets are filled up to four
+            reason = self._sample(kind, start, stop)
+            if reason is None:
+                sound += 1
+            else:
+                self._drop("samples", reason)
+        else:
+            if at < end and bytes(payload[at:]).strip(b"\0"):
+                walked += 1
+                self._drop("samples", Reason.BEYOND_COUNT)
+        if walked:
+            self._count("samples", walked)
+        return sound > 0 or not walked
+
+    def _sample(self, kind: int, start: int, stop: int) -> Reason | None:
+        if kind == 1 or kind == 3:
+            return self._flow(kind == 3, start, stop)
+        if kind in _COUNTERS:
+            return self._counters(_COUNTERS[kind], start, stop)
+        self._count("samples_discarded_packet" if kind == _DISCARDED else "samples_skipped")
+        return None
+
+    def _flow(self, expanded: bool, start: int, stop: int) -> Reason | None:
+        form = _EXPANDED_FLOW if expanded else _FLOW
+        if stop - start < form.size:
+            return Reason.SHORT_SAMPLE
+        if expanded:
+            _, kind, index, interval, _, drops, in_form, in_if, out_form, out_if, records = form.unpack_from(
+                self._payload, start
+            )
+            source = kind << 32 | index
+        else:
+            _, source, interval, _, drops, in_if, out_if, records = form.unpack_from(self._payload, start)
+            source = (source >> 24) << 32 | source & 0xFFFFFF
+            in_form, in_if, out_form, out_if = in_if >> 30, in_if & _INTERNAL, out_if >> 30, out_if & _INTERNAL
+        sampled = Sampled()
+        for number, at, length in self._records(start + form.size, stop, records):
+            said = sampled.learn(number, self._payload, at, length)
+            if isinstance(said, Reason):
+                self._drop("sample_records", said)
+            else:
+                self._count("sample_records_read" if said else "sample_records_skipped")
+        self._lost(source, drops)
+        if not sampled.has_packet:
+            return Reason.NO_PACKET
+        self._count("samples_flow")
+        entry = sampled.entry(interval, _interface(in_form, in_if), _interface(out_form, out_if))
+        self.entries.append((ENTRY.pack(*entry), sampled.header))
+        return None
+
+    def _counters(self, form: Struct, start: int, stop: int) -> Reason | None:
+        if stop - start < form.size:
+            return Reason.SHORT_SAMPLE
+        (records,) = form.unpack_from(self._payload, start)
+        for number, at, length in self._records(start + form.size, stop, records):
+            if number != _INTERFACE_COUNTERS:
+                self._count("sample_records_skipped")
+            elif length < _INTERFACE.size:
+                self._drop("sample_records", Reason.SHORT_RECORD)
+            else:
+                self._count("sample_records_read")
+                index, speed, status, *totals = _INTERFACE.unpack_from(self._payload, at)
+                row: dict[str, object] = {"interface": index, "speed": speed, "status": status}
+                # Section 5.4: what the device does not count it sends as the largest number.
+                largest = (2**64 - 1, _UNKNOWN, _UNKNOWN, _UNKNOWN, _UNKNOWN, _UNKNOWN) * 2
+                for name, value, none in zip(_WAYS, totals, largest, strict=True):
+                    row[name] = 0 if value == none else value
+                self._intake.observe("interface_counter", self._domain, self._received_ms, row)
+        self._count("samples_counter")
+        return None
+
+    def _records(self, at: int, stop: int, announced: int) -> Iterator[tuple[int, int, int]]:
+        """Format, offset and length of each record inside its sample; the first unsound one ends it."""
+        walked = 0
+        while walked < announced:
+            walked += 1
+            if stop - at < _HEAD.size:
+                self._drop("sample_records", Reason.BAD_RECORD_LENGTH)
+                break
+            number, length = _HEAD.unpack_from(self._payload, at)
+            start = at + _HEAD.size
+            if start + length > stop:
+                self._drop("sample_records", Reason.BAD_RECORD_LENGTH)
+                break
+            yield number, start, length
+            at = start + length + -length % 4
+        else:
+            if at < stop:
+                walked += 1
+                self._drop("sample_records", Reason.BEYOND_COUNT)
+        self._count("sample_records", walked)
+
+    def _lost(self, source: int, drops: int) -> None:
+        """Samples that the exporter itself could not send: a total by source of samples, counted as it grows."""
+        known = self._domain.drops
+        before = known.get(source)
+        if before is None and len(known) >= self._intake.settings.samplers_per_domain:
+            return
+        known[source] = drops
+        if before is not None and 0 < (grown := (drops - before) % 2**32) < _LARGEST_GAP:
+            self._count("sampler_drops", grown)
+
+    def _count(self, counter: str, by: int = 1) -> None:
+        self.counts[counter] = self.counts.get(counter, 0) + by
+
+    def _drop(self, what: str, reason: Reason) -> None:
+        self._count(f"{what}_dropped_{reason}")
+
+
+def _interface(form: int, value: int) -> int:
+    """Index of the interface; 0: none, several, or the device itself (section 5.3, interface formats)."""
+    return 0 if form or value in (_INTERNAL, _UNKNOWN) else value
