@@ -63,6 +63,9 @@ class DecoderSettings(Part):
     samplers_per_domain: PositiveInt = Field(
         default=4_096, description="samplers and interfaces with an interval of their own"
     )
+    names: PositiveInt = Field(
+        default=262_144, description="names of interfaces, applications, VRFs and samplers, about 60 MB"
+    )
     held_bytes: NonNegativeInt = Field(default=64 << 20, description="bound of data sets that wait for their template")
     held_bytes_per_exporter: NonNegativeInt = Field(
         default=8 << 20, description="of which one exporter may hold this much"

@@ -26,6 +26,7 @@ from collector.decoder.elements import (
 )
 from collector.decoder.layouts import Reading
 from collector.decoder.messages import Messages, Runs
+from collector.decoder.options import TIME_INTERVAL, TIME_SPACE, Option
 from sinks.schema import Flag, SamplingSource
 
 Array = NDArray[Any]
@@ -34,9 +35,10 @@ Said = Mapping[tuple[int, int], int]
 
 _LARGEST = 2**32 - 1  # of the column
 _SYSTEMATIC_COUNT = 1  # selectorAlgorithm
+_SYSTEMATIC_TIME = 2
 
 
-def interval_of(said: Said) -> int | None:
+def interval_of(said: Said, probability: float | None = None) -> int | None:
     """N of 1-in-N as an options record says it; None: it says nothing (or 0, which nothing can mean).
 
     Cisco's random sampler says packet interval 1, size 1 and population N, so size and population win unless the
@@ -47,7 +49,9 @@ def interval_of(said: Said) -> int | None:
     if said.get((ALGORITHM, 0)) == _SYSTEMATIC_COUNT:
         ratios.reverse()
     plain = [said.get((element, 0)) for element in INTERVALS]
-    found = next((interval for interval in (*ratios, *plain) if interval), None)
+    # A share of time or a chance says so only of itself, and only when nothing says it of packets.
+    others = [_times(said), _chance(probability)]
+    found = next((interval for interval in (*ratios, *plain, *others) if interval), None)
     return None if found is None else min(found, _LARGEST)
 
 
@@ -63,16 +67,31 @@ def _packets(said: Said) -> int | None:
     return packets if space is None else max(1, round((packets + space) / packets))
 
 
-def learn(domain: Domain, said: Said, most: int) -> bool:
+def _times(said: Said) -> int | None:
+    """RFC 5477 section 8.2: packets are selected for so many microseconds, then for so many not."""
+    time, space = said.get((TIME_INTERVAL, 0)), said.get((TIME_SPACE, 0))
+    if said.get((ALGORITHM, 0), _SYSTEMATIC_TIME) != _SYSTEMATIC_TIME or not time or not space:
+        return None
+    return max(1, round((time + space) / time))
+
+
+def _chance(probability: float | None) -> int | None:
+    """RFC 5477 section 8.2: uniform probabilistic sampling; a chance of 0 or beyond 1 is none."""
+    if probability is None or not 1 / _LARGEST <= probability <= 1:  # false of NaN too
+        return None
+    return round(1 / probability)
+
+
+def learn(domain: Domain, option: Option, most: int) -> bool:
     """Take what an options record says of its domain into the domain's facts; whether something known has changed."""
-    facts, changed = domain.facts, False
+    said, facts, changed = option.numbers, domain.facts, False
     init = said.get((SYSTEM_INIT, 0))
     if init and init < 2**63 and init != facts.init_ms:
         if facts.init_ms is not None:
             facts = domain.facts = facts.copy()
             domain.source = -1
         facts.init_ms = init
-    interval = interval_of(said)
+    interval = interval_of(said, option.probability)
     if interval is None:
         return False
     table, key = _scope(facts, said)

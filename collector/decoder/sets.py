@@ -13,8 +13,11 @@ from collector.decoder.elements import OBSERVATION_DOMAIN
 from collector.decoder.errors import Reason
 from collector.decoder.held import HeldSet, HeldSets
 from collector.decoder.layouts import Group, Layout
+from collector.decoder.names import INTERFACE, Interfaces, Key, Name, names_in
 from collector.decoder.options import count_records, read_options
-from collector.decoder.sampling import learn
+from collector.decoder.sampling import interval_of, learn
+from collector.decoder.sequence import UNKNOWN
+from collector.decoder.statistics import account
 from collector.decoder.templates import Announced, Reader, TemplateCache
 from collector.settings import DecoderSettings
 from sinks.schema import Flag
@@ -54,7 +57,41 @@ class Intake:
         self.counts: dict[tuple[str, int, str], int] = {}  # of no domain, of forgotten ones, of rows
         self.observations: dict[str, list[dict[str, object]]] = {}  # by table of sinks.schema.OBSERVATIONS
         self._observed = 0
+        self.interfaces: Interfaces = {}
+        self.retold: set[str] = set()  # exporters that said something of sampling since rows that wait were looked at
+        self._names = 0
         self._messages = 0
+
+    def name(self, domain: Domain, key: Key, told: Name, seen_ms: int) -> None:
+        """Learn a name; what is new or has changed is an observation."""
+        known = domain.names.get(key)
+        now = told if known is None else known.under(told)
+        if now == known:
+            return
+        if known is None:
+            if self._names >= self.settings.names:
+                domain.tally("names_refused")
+                return
+            self._names += 1
+        domain.names[key] = now
+        self._tell_name(domain, key, now, seen_ms)
+
+    def override_names(self, interfaces: Interfaces, seen_ms: int) -> None:
+        """Take the operator's word on interfaces instead of the last; what changes by it is told."""
+        before, self.interfaces = self.interfaces, interfaces
+        for address, interface in {**before, **interfaces}:
+            if before.get((address, interface)) == interfaces.get((address, interface)):
+                continue
+            exporter = self.domains.exporters.get(address)
+            for domain in exporter.domains.values() if exporter else ():
+                if (name := domain.names.get((INTERFACE, interface))) is not None:
+                    self._tell_name(domain, (INTERFACE, interface), name, seen_ms)
+
+    def _tell_name(self, domain: Domain, key: Key, name: Name, seen_ms: int) -> None:
+        kind, number = key
+        said = self.interfaces.get((domain.exporter.address, number)) if kind == INTERFACE else None
+        shown = name.under(said) if said else name
+        self.observe("exporter_name", domain, seen_ms, {"kind": kind, "id": number, **shown._asdict()})
 
     def observe(self, table: str, domain: Domain, seen_ms: int, row: dict[str, object]) -> None:
         """Hand out what an exporter told of itself; ``row``: the table's columns after ``domain``."""
@@ -81,6 +118,9 @@ class Intake:
         """Give up data sets held too long and domains silent too long."""
         for domain, sets in self.held.expire(now_ms - self.settings.held_seconds * 1000):
             domain.tally(f"held_dropped_{Reason.EXPIRED}", sets)
+        for domain in self.domains.known.values():
+            if domain.sequence.gaps:
+                domain.sequence.settle(now_ms)
         silent = now_ms - self.settings.idle_seconds * 1000
         for domain in [each for each in self.domains.known.values() if each.seen_ms < silent]:
             self.domains.close(domain)
@@ -91,6 +131,8 @@ class Intake:
         domain.tally("domains_evicted")
         if dropped := self.held.drop(domain):
             domain.tally(f"held_dropped_{Reason.EVICTED}", dropped)
+        self._names -= len(domain.names)
+        domain.sequence.close()
         self.count(domain)
 
     def count(self, domain: Domain) -> None:
@@ -122,13 +164,14 @@ class Intake:
         uptime_ms: int,
         received_ms: int,
         flags: int,
-    ) -> None:
-        """Walk the sets of one message from offset ``at`` to its end."""
+    ) -> int:
+        """Walk the sets of one message from offset ``at`` to its end; how many data records it has, or UNKNOWN."""
         domain.seen_ms = received_ms
         templates = domain.templates
         end = len(message)
         index = -1  # of this message, once it has flow records
-        sets = decoded = held = rows = 0
+        sets = decoded = held = rows = others = 0
+        whole = not flags & _TRUNCATED
         while end - at >= 4:
             if sets == most_sets:
                 if not _is_padding(message[at:]):
@@ -144,6 +187,7 @@ class Intake:
                 if length < 4 or not flags & _TRUNCATED or number < 256:
                     sets += 1
                     domain.tally(f"sets_dropped_{Reason.BAD_SET_LENGTH}")
+                    whole = False
                     break
                 stop = end  # of a datagram longer than its slot, the records that fitted are sound
             sets += 1
@@ -152,12 +196,15 @@ class Intake:
             if number > 255:
                 template = templates.get(number)
                 if template is None:
+                    whole = False
                     held += self._hold(domain, number, message[start:stop], export_s, uptime_ms, received_ms, flags)
                     continue
                 template.used_ms = received_ms
                 layout = template.layout
                 if template.scopes is not None:
-                    decoded += self._options(domain, template, message[start:stop])
+                    records = self._options(domain, template, message[start:stop], received_ms)
+                    decoded += records > 0
+                    others += records
                     continue
                 size = layout.size
                 sizes = _NONE
@@ -169,6 +216,7 @@ class Intake:
                     records = len(sizes)
                 if not records:
                     domain.tally(f"sets_dropped_{_why_no_records(layout)}")
+                    whole = False
                     continue
                 if index < 0:
                     index = self._messages
@@ -203,6 +251,7 @@ class Intake:
             domain.tally("datagrams_held")
         else:
             domain.tally(f"datagrams_dropped_{Reason.NO_SOUND_SET}")
+        return rows + others if whole else UNKNOWN
 
     def source(self, domain: Domain) -> int:
         """The domain's index among the sources of this group."""
@@ -254,7 +303,7 @@ class Intake:
         layout = template.layout
         for held in released:
             if template.scopes is not None:
-                records = self._read_options(domain, template, memoryview(held.body))
+                records = self._read_options(domain, template, memoryview(held.body), held.received_ms)
             else:
                 records = self._collect_set(domain, layout, held)
             domain.tally("held_decoded" if records else f"held_dropped_{_why_no_records(layout)}")
@@ -312,24 +361,30 @@ class Intake:
         self.groups.append(group)
         return group
 
-    def _options(self, domain: Domain, template: Template, body: memoryview) -> int:
-        if self._read_options(domain, template, body):
-            return 1
-        domain.tally(f"sets_dropped_{_why_no_records(template.layout)}")
-        return 0
+    def _options(self, domain: Domain, template: Template, body: memoryview, received_ms: int) -> int:
+        records = self._read_options(domain, template, body, received_ms)
+        if not records:
+            domain.tally(f"sets_dropped_{_why_no_records(template.layout)}")
+        return records
 
-    def _read_options(self, domain: Domain, template: Template, body: memoryview) -> int:
+    def _read_options(self, domain: Domain, template: Template, body: memoryview, received_ms: int) -> int:
         records = count_records(template.layout, body)
         domain.tally("records_options", records)
-        for said in read_options(template, body):
+        for option in read_options(template.layout, body):
             about = domain
-            named = said.get((OBSERVATION_DOMAIN, 0))
+            named = option.numbers.get((OBSERVATION_DOMAIN, 0))
             if named is not None and named != domain.number:
                 # Said of another domain of the same exporter; of one that was not heard yet it is said of this one.
                 key = (domain.exporter.address, domain.version, named)
                 about = self.domains.known.get(key) or domain
-            if learn(about, said, self.settings.samplers_per_domain):
+            if learn(about, option, self.settings.samplers_per_domain):
                 about.tally("sampling_changed")
+            interval = interval_of(option.numbers, option.probability)
+            if interval is not None:
+                self.retold.add(domain.exporter.address)
+            for name_key, name in names_in(option, interval):
+                self.name(about, name_key, name, received_ms)
+            account(about, option)
         return records
 
 

@@ -55,13 +55,14 @@ class SFlow5:
         if isinstance(at, Reason):
             self._intake.drop(exporter, at)
             return
-        number, _, uptime_ms, announced = _HEADER.unpack_from(payload, at)
+        number, sequence, uptime_ms, announced = _HEADER.unpack_from(payload, at)
         intake = self._intake
         domain = intake.domains.known.get((exporter, VERSION, number))
         if domain is None:
             domain = intake.open(exporter, VERSION, number, received_ms)
         domain.seen_ms = received_ms
         domain.datagrams += 1
+        domain.follow(sequence, 1, 0, uptime_ms, received_ms)  # no export time: the device says its uptime only
         walk = _Walk(intake, domain, payload, received_ms, flags)
         sound = walk.samples(at + _HEADER.size, announced)
         for counter, value in walk.counts.items():

@@ -60,11 +60,11 @@ class TemplateCache:
         known = domain.templates.get(definition.number)
         layout = self.layouts.intern(domain.version, definition.fields)
         if known is not None and known.layout is layout and known.scopes == definition.scopes:
-            known.used_ms = domain.seen_ms
+            known.used_ms = known.told_ms = domain.seen_ms
             return
         if definition.scopes is None and (ignored := layout.ignored):
             domain.tally("fields_ignored", ignored)
-        template = Template(definition.number, layout, definition.scopes, domain.seen_ms)
+        template = Template(definition.number, layout, definition.scopes, domain.seen_ms, domain.seen_ms)
         if evicted := self._domains.learn(domain, template):
             domain.tally("templates_evicted", evicted)
 
