@@ -28,7 +28,7 @@ def elements() -> dict[int, Element]:
 
 @cache
 def by_name() -> dict[str, Element]:
-    """All elements by name, the letters of which are of one case."""
+    """All elements by their name in lower case."""
     return {element.name.lower(): element for element in elements().values()}
 
 
@@ -294,12 +294,15 @@ _TABLE = """
 288 p2pTechnology string
 289 tunnelTechnology string
 290 encryptedTechnology string
+291 basicList basicList
+292 subTemplateList subTemplateList
+293 subTemplateMultiList subTemplateMultiList
 294 bgpValidityState unsigned8
 295 IPSecSPI unsigned32
 296 greKey unsigned32
 297 natType unsigned8
-298 initiatorPackets unsigned64
-299 responderPackets unsigned64
+298 initiatorPackets unsigned64 packets
+299 responderPackets unsigned64 packets
 300 observationDomainName string
 301 selectionSequenceId unsigned64
 302 selectorId unsigned64
