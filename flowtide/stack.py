@@ -111,9 +111,14 @@ def runtime_file(settings: Settings) -> Path:
 
 
 def on_signals(stop: threading.Event) -> Callable[[], None]:
-    """Let an interrupt or a termination set ``stop``; returns what undoes it."""
+    """Let an interrupt or a termination set ``stop``, and a second one raise KeyboardInterrupt; returns what undoes it.
+
+    The children finish by themselves when their parent is gone, and what is left waits on the bus.
+    """
 
     def handle(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
         stop.set()
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
