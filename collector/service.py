@@ -17,6 +17,7 @@ import structlog
 
 from collector import metrics
 from collector.decoder import Decoder, StateError
+from collector.decoder.admission import Admission
 from collector.publisher import Publisher
 from collector.receiver import ReceiverCounts, make_receiver
 from collector.settings import CollectorSettings
@@ -47,7 +48,7 @@ class Collector:
         """``state_file`` keeps templates, samplers and kernel counters over restarts; a bad one is left aside."""
         self._sockets, self._settings, self._state_file = sockets, settings, state_file
         self._receiver = make_receiver(sockets, settings.receiver)
-        self._decoder = Decoder(settings.decoder, settings.id)
+        self._decoder = Decoder(settings.decoder, settings.id, Admission(settings.admission))
         self._publisher = Publisher(bus, settings.id, compression)
         self._read_before = ReceiverCounts()
         self._drops_file = state_file.with_name("kernel_drops.json")

@@ -1,6 +1,7 @@
 """Settings of the decoder; frozen, unknown keys refused."""
 
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
 
@@ -80,6 +81,21 @@ class DecoderSettings(Part):
     times: TimeSettings = Field(default_factory=TimeSettings)
 
 
+class AdmissionSettings(Part):
+    """Whose datagrams are decoded; what is refused is counted, those of no admitted exporter together."""
+
+    allow: tuple[str, ...] = Field(default=(), description="prefixes of exporters; of several the longest decides")
+    deny: tuple[str, ...] = Field(default=(), description="prefixes refused, unless a longer one is allowed")
+    unknown: Literal["admit", "refuse"] = Field(default="admit", description="exporters on neither list")
+    datagrams_per_second: NonNegativeInt = Field(default=0, description="of one exporter; 0: no limit")
+
+    @field_validator("allow", "deny")
+    @classmethod
+    def _prefixes(cls, prefixes: tuple[str, ...]) -> tuple[str, ...]:
+        _networks(prefixes)
+        return prefixes
+
+
 TRUST_ALL = TimeSettings(trusted=("0.0.0.0/0", "::/0"))
 """For replay and back-fill, whose flows are old by nature."""
 
@@ -89,6 +105,7 @@ class CollectorSettings(Part):
 
     id: str = Field("collector", min_length=1, max_length=64, description="name of this collector in rows and messages")
     receiver: ReceiverSettings = Field(default_factory=ReceiverSettings)
+    admission: AdmissionSettings = Field(default_factory=AdmissionSettings)
     decoder: DecoderSettings = Field(default_factory=DecoderSettings)
     group_seconds: float = Field(
         default=0.25, gt=0, le=10, description="decoded rows wait at most this long for company"

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from collector.datagrams import Datagrams
 from collector.decoder import ipfix, netflow5, netflow9
+from collector.decoder.admission import REFUSED, Admission
 from collector.decoder.errors import Count, Reason
 from collector.decoder.layouts import Layout
 from collector.decoder.messages import Messages, Runs
@@ -53,9 +54,10 @@ _FLAGGED = {
 class Decoder:
     """Turns datagrams into batches; one thread at a time."""
 
-    def __init__(self, settings: DecoderSettings, collector: str) -> None:
-        """``collector`` fills the column of that name."""
+    def __init__(self, settings: DecoderSettings, collector: str, admission: Admission | None = None) -> None:
+        """``collector`` fills the column of that name; without ``admission`` everyone is admitted."""
         self._settings, self._collector = settings, collector
+        self._admission = None if admission is None or admission.is_open else admission
         self._intake = Intake(settings)
         self._sflow = SFlow5(self._intake)
         self._segments: deque[tuple[Messages, Segment]] = deque()
@@ -65,6 +67,9 @@ class Decoder:
         """Walk the datagrams and keep what they hold; the payloads are not needed any more when it returns."""
         received_ms, truncated = datagrams.received_ms, datagrams.truncated
         for index, (exporter, payload) in enumerate(zip(datagrams.exporters, datagrams.payloads, strict=True)):
+            if self._admission is not None and (refused := self._admission.refuses(exporter, received_ms)) is not None:
+                self._intake.drop(exporter if refused is Reason.RATE_LIMIT else REFUSED, refused)
+                continue
             version = payload[0] << 8 | payload[1] if len(payload) > 1 else -1
             flags = Flag.TRUNCATED.value if truncated and index in truncated else 0
             if version == netflow9.VERSION:

@@ -10,6 +10,9 @@ class Reason(StrEnum):
     SHORT_HEADER = "short_header"  # shorter than its version's header
     UNKNOWN_VERSION = "unknown_version"
     BAD_MESSAGE_LENGTH = "bad_message_length"  # IPFIX message shorter than its own header
+    DENIED = "denied"  # by the operator's list
+    UNKNOWN_EXPORTER = "unknown_exporter"  # on no list, and the operator admits listed ones only
+    RATE_LIMIT = "rate_limit"  # more datagrams a second than one exporter may send
     NO_SOUND_SET = "no_sound_set"  # every set of the datagram was dropped
     BAD_AGENT = "bad_agent"  # sFlow agent address of no known type, so nothing behind it has a known place
     NO_SOUND_SAMPLE = "no_sound_sample"  # every sFlow sample of the datagram was dropped
@@ -37,6 +40,7 @@ class Reason(StrEnum):
 _DATAGRAM = (
     Reason.SHORT_HEADER, Reason.UNKNOWN_VERSION, Reason.BAD_MESSAGE_LENGTH, Reason.NO_SOUND_SET, Reason.NO_RECORD,
     Reason.BAD_AGENT, Reason.NO_SOUND_SAMPLE,
+    Reason.DENIED, Reason.UNKNOWN_EXPORTER, Reason.RATE_LIMIT,
 )  # fmt: skip
 _DATA = (Reason.SHORT_SET, Reason.ZERO_RECORD)
 _SET = (
