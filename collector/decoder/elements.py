@@ -50,13 +50,24 @@ PACKETS: tuple[tuple[int, ...], ...] = ((2,), (24,), (86,), (298, 299))
 ICMP: tuple[tuple[int, ...], ...] = ((32,), (139,), (176, 177), (178, 179))
 """Type x 256 + code in one element, or type and code in two."""
 IP_VERSION = 60
+SECTION_ETHERNET = 315
+"""dataLinkFrameSection: what was seen of one packet, from its Ethernet header on; 104 is the old number."""
+SECTION_IP = 313
+"""ipHeaderPacketSection: the same from its IP header on."""
+SECTIONS: tuple[tuple[int, int], ...] = ((315, SECTION_ETHERNET), (104, SECTION_ETHERNET), (313, SECTION_IP))
+FRAME_SIZE, FRAME_TYPE = 312, 408
+SECTION_OFFSETS: tuple[int, ...] = (409, 102)
+SECTION_SIZES: tuple[int, ...] = (410, 103)
 
+OBSERVED: tuple[int, ...] = (323, 324, 325, 322)
+"""Elements of the time at which a packet was observed (PSAMP): ms, us, ns (NTP format), s."""
 START: tuple[int, ...] = (152, 154, 156, 150, 158, 22)
 """Elements of flow start: ms, us, ns (NTP format), s, us before export, device uptime."""
 END: tuple[int, ...] = (153, 155, 157, 151, 159, 21)
 TIME_LENGTHS: dict[int, int] = {
     152: 8, 154: 8, 156: 8, 150: 4, 158: 4, 22: 4,
     153: 8, 155: 8, 157: 8, 151: 4, 159: 4, 21: 4,
+    323: 8, 324: 8, 325: 8, 322: 4,
 }  # fmt: skip
 SYSTEM_INIT = 160
 """Unix ms at which the device's uptime was 0."""

@@ -11,10 +11,13 @@ from weakref import WeakValueDictionary
 from collector.decoder.elements import (
     ADDRESSES,
     END,
+    FRAME_SIZE,
+    FRAME_TYPE,
     ICMP,
     INTERVALS,
     IP_VERSION,
     MASKS,
+    OBSERVED,
     OCTETS,
     PACKET_INTERVAL,
     PACKET_SPACE,
@@ -23,6 +26,9 @@ from collector.decoder.elements import (
     RECORD_SAMPLING,
     REVERSE_PEN,
     SAMPLERS,
+    SECTION_OFFSETS,
+    SECTION_SIZES,
+    SECTIONS,
     SIZE,
     START,
     SYSTEM_INIT,
@@ -43,6 +49,18 @@ class Moment:
 
     element: int
     place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A field that holds the beginning of a packet, and the fields that say how to read it."""
+
+    kind: int  # SECTION_ETHERNET or SECTION_IP
+    place: Place
+    frame_size: Place | None  # octets that the frame had on the wire
+    frame_type: Place | None
+    offset: Place | None  # of the packet, where the section begins
+    exported: Place | None  # octets of the section that are the packet's
 
 
 _SAID_BY_RECORDS = (
@@ -69,6 +87,7 @@ class Reading:
     population: tuple[Place, Place] | None = None  # size, population
     spacing: tuple[Place, Place | None] | None = None  # packets, space
     sampler: Place | None = None
+    section: Section | None = None
 
     @cached_property
     def unfilled(self) -> tuple[str, ...]:
@@ -184,8 +203,11 @@ class _Reader:
         found.icmp = self._together(ICMP)
         found.ip_version = self._first((IP_VERSION,))
         found.start, found.end = self._moment(START), self._moment(END)
+        if found.start is None and found.end is None:
+            found.start = found.end = self._moment(OBSERVED)
         found.init = self._exactly((SYSTEM_INIT,), 8)
         found.sampler = self._first(SAMPLERS)
+        found.section = self._section()
         if RECORD_SAMPLING & self._places.keys():
             found.intervals = tuple(place for element in INTERVALS if (place := self._first((element,))) is not None)
             size, population = self._first((SIZE,)), self._first((POPULATION,))
@@ -195,6 +217,16 @@ class _Reader:
             if packets is not None:
                 found.spacing = packets, self._first((PACKET_SPACE,))
         return found
+
+    def _section(self) -> Section | None:
+        for element, kind in SECTIONS:
+            place = self._places.get(element)  # of any length, variable too
+            if place is not None:
+                size, frame_type = self._first((FRAME_SIZE,)), self._first((FRAME_TYPE,))
+                return Section(
+                    kind, place, size, frame_type, self._first(SECTION_OFFSETS), self._first(SECTION_SIZES)
+                )
+        return None
 
     def _first(self, elements: Iterable[int]) -> Place | None:
         for element in elements:

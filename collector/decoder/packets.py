@@ -206,12 +206,10 @@ class _Walk:
         bottom = rows[self._read(rows, np.dtype("u1"), 2) & 1 == 1]
         self._at[rows] += 4
         self._version(bottom)
-        # RFC 4385 section 3: a control word begins with 0, which is no version of IP; behind it an Ethernet frame.
-        word = bottom[(self._type[bottom] == OTHER) & ~self.unsound[bottom]]
-        word = word[self._read(word, np.dtype("u1")) >> 4 == 0]
-        word = self._with_room(word, 4)
-        self._at[word] += 4
-        self._type[word] = ETHERNET
+        # No IP: an Ethernet frame (RFC 4448), behind a control word where the first bits are 0 (RFC 4385 section 3).
+        frames = bottom[(self._type[bottom] == OTHER) & ~self.unsound[bottom]]
+        self._type[frames] = ETHERNET
+        self._at[frames[self._read(frames, np.dtype("u1")) >> 4 == 0]] += 4
 
     def _session(self, rows: Array) -> None:
         """PPPoE (RFC 2516 section 4) and the protocol of PPP."""

@@ -15,6 +15,7 @@ from collector.decoder.packets import LARGEST_PACKET
 from collector.decoder.samples import VERSION as SFLOW
 from collector.decoder.samples import fill_samples
 from collector.decoder.sampling import intervals
+from collector.decoder.sections import fill_section
 from collector.decoder.times import flow_times
 from collector.decoder.varying import VariableRows
 from sinks.schema import COUNTER_LIMIT, Copy, Flag
@@ -125,6 +126,8 @@ def fill(segment: Segment, messages: Messages, columns: Columns, reverse: bool) 
     _fill_addresses(rows, reading, columns)
     _fill_icmp(rows, reading, columns)
     _fill_counters(rows, reading, columns)
+    if reading.section is not None:
+        fill_section(rows, reading, reading.section, columns)
     flow_times(rows, segment.layout.version, reading, runs, messages, columns)
     intervals(rows, reading, runs, messages, columns)
     backward = segment.layout.reverse if reverse else None

@@ -18,8 +18,8 @@ Array = NDArray[Any]
 _NTP_UNIX = 2_208_988_800  # seconds from 1900, where NTP time begins, to 1970
 _END_OF_TIME = 2**32 * 1000  # ms; beyond what 32-bit seconds can say: no clock, but octets of something else
 _UPTIME = (21, 22)
-_MILLISECONDS = (152, 153)
-_SECONDS = (150, 151)
+_MILLISECONDS = (152, 153, 323)
+_SECONDS = (150, 151, 322)
 _BEFORE_EXPORT = (158, 159)
 
 
