@@ -76,9 +76,25 @@ class DecoderSettings(Part):
     )
     idle_seconds: PositiveInt = Field(default=86_400, description="a domain silent for this long is forgotten")
     rows: PositiveInt = Field(default=65_536, description="rows of one batch, about; larger groups gain nothing")
+    extra: tuple[str, ...] = Field(
+        default=(),
+        max_length=64,  # each costs every record that has it
+        description="elements kept as text in column extra: NAME of IANA's, or NAME=PEN/ELEMENT [TYPE]",
+    )
     reverse: bool = Field(default=True, description="reverse halves of biflows (RFC 5103) as rows of their own")
     sampling: SamplingSettings = Field(default_factory=SamplingSettings)
     times: TimeSettings = Field(default_factory=TimeSettings)
+
+    @field_validator("extra")
+    @classmethod
+    def _elements(cls, choices: tuple[str, ...]) -> tuple[str, ...]:
+        # The decoder reads these settings, so it cannot be there before them.
+        from collector.decoder.extra import parse
+
+        names = [parse(choice).name for choice in choices]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"chosen twice: {', '.join(twice)}")
+        return choices
 
 
 class AdmissionSettings(Part):

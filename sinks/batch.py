@@ -38,9 +38,9 @@ class Batch:
 
     @staticmethod
     def empty(columns: Sequence[Column], rows: int = 0) -> "Batch":
-        """Zeros; every label is the empty string."""
+        """Zeros; every label is blank."""
         arrays = {column.name: np.zeros(rows, column.numpy) for column in columns}
-        return Batch(arrays, {column.name: ("",) for column in columns if column.is_label})
+        return Batch(arrays, {column.name: (column.blank,) for column in columns if column.is_label})
 
     @staticmethod
     def concat(batches: Sequence["Batch"]) -> "Batch":

@@ -4,6 +4,7 @@ Any language reads it, ClickHouse too (``FORMAT ArrowStream``).  Bodies are comp
 has nothing to compress.  Arrays are handed over without a copy wherever their layout allows.
 """
 
+import json
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, Literal
@@ -12,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from sinks.batch import Batch
-from sinks.schema import OBSERVATIONS, Column
+from sinks.schema import BY_NAME, OBSERVATIONS, Column
 
 Compression = Literal["none", "lz4", "zstd"]
 
@@ -24,6 +25,7 @@ _OPTIONS = {
 _MILLISECONDS = pa.timestamp("ms", "UTC")
 _ADDRESS = pa.binary(16)
 _TEXT = pa.dictionary(pa.int32(), pa.string())
+_MAP = pa.map_(pa.string(), pa.string())
 
 
 class CodecError(Exception):
@@ -87,6 +89,25 @@ def from_record_batch(rows: pa.RecordBatch, columns: Sequence[Column]) -> Batch:
             array = array.indices
         arrays[column.name] = _view(array, column.numpy)
     return Batch(arrays, labels)
+
+
+def at_rest(rows: pa.Table) -> pa.Table:
+    """Flows as a store takes them: ``extra`` as a map, and left out where all of it is blank: nobody pays for it then.
+
+    CodecError when a text of it is no JSON object of texts.
+    """
+    place = rows.schema.get_field_index("extra")
+    labels = rows.column(place).combine_chunks()
+    if isinstance(labels, pa.ChunkedArray):  # of no rows
+        labels = labels.chunk(0) if labels.num_chunks else pa.array([], _TEXT)
+    texts = labels.dictionary.to_pylist()
+    if all(text == BY_NAME["extra"].blank for text in texts):
+        return rows.remove_column(place)
+    try:
+        maps = pa.array([list(json.loads(text).items()) for text in texts], _MAP)
+    except (ValueError, AttributeError, pa.ArrowException) as error:
+        raise CodecError(f"column extra: not a JSON object of texts: {error}") from error
+    return rows.set_column(place, "extra", maps.take(labels.indices))
 
 
 def observation_schema(table: str) -> pa.Schema:

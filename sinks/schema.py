@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Version of the bus messages' columns; a reader refuses what it does not know."""
 
 LABEL = "label"
@@ -85,6 +85,11 @@ class Column:
         return self.dtype == LABEL
 
     @property
+    def blank(self) -> str:
+        """A label column's text of a row of which nothing is said."""
+        return "{}" if self.clickhouse.startswith("Map(") else ""
+
+    @property
     def numpy(self) -> np.dtype:
         """The dtype of its array."""
         return np.dtype("u4" if self.is_label else self.dtype)
@@ -123,6 +128,7 @@ FLOW: tuple[Column, ...] = (
     Column("icmp", "u2", "UInt16", "decode", "ICMP type x 256 + code", 32),
     Column("received", "M8[ms]", "DateTime64(3,'UTC') CODEC(Delta, ZSTD(1))", "decode", "when our host read it"),
     Column("collector", LABEL, _LABEL, "decode", "the collector that decoded it"),
+    Column("extra", LABEL, "Map(LowCardinality(String), String)", "decode", "chosen elements by name; a JSON object"),
     Column("octets_est", "i8", _COUNTER, "enrich", "octets x sampling interval"),
     Column("packets_est", "i8", _COUNTER, "enrich", "packets x sampling interval"),
     Column("sub_id", "u8", "UInt64", "enrich", "keyed hash of the subscriber, 0 none"),

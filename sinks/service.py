@@ -25,7 +25,7 @@ from sinks import (
     StoreUnavailable,
     metrics,
 )
-from sinks.codec import CodecError, arrow_schema, decode_arrow, observation_schema
+from sinks.codec import CodecError, arrow_schema, at_rest, decode_arrow, observation_schema
 from sinks.delivery import EnrichedHeaders, GapError, HeaderError, SinkPosition, Verdict, judge
 from sinks.rollups import Rollups, Span
 from sinks.schema import ENRICHED, FLOW, OBSERVATIONS
@@ -192,7 +192,7 @@ class Sink:
             "bus_offset": pa.repeat(pa.scalar(message.offset, pa.uint64()), count),
         }
         metrics.NEWEST_ROW.set(headers.max_ms / 1000)
-        return "flows", pa.table({name: placed[name] for name in _INSERT_COLUMNS})
+        return "flows", at_rest(pa.table({name: placed[name] for name in _INSERT_COLUMNS}))
 
     def _insert(self, table: str, rows: pa.Table, token: str, stop: threading.Event) -> bool:
         while True:

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from sinks.batch import Batch
-from sinks.codec import to_record_batch
+from sinks.codec import at_rest, to_record_batch
 from sinks.schema import BUCKETS, FLOW
 from sinks.settings import StoreSettings
 
@@ -38,7 +38,7 @@ def label(batch: Batch, name: str, values: list[str]) -> Batch:
 
 def table(batch: Batch) -> pa.Table:
     """The rows as the sink inserts them."""
-    return pa.Table.from_batches([to_record_batch(batch, FLOW)])
+    return at_rest(pa.Table.from_batches([to_record_batch(batch, FLOW)]))
 
 
 def traffic(rows: int, message: int, seed: int = 1) -> Batch:

@@ -10,6 +10,7 @@ from collector.datagrams import Datagrams
 from collector.decoder import ipfix, netflow5, netflow9
 from collector.decoder.admission import REFUSED, Admission
 from collector.decoder.errors import Count, Reason
+from collector.decoder.extra import Extras
 from collector.decoder.layouts import Layout
 from collector.decoder.messages import Messages, Runs
 from collector.decoder.records import Columns, Segment, fill
@@ -59,6 +60,7 @@ class Decoder:
         self._settings, self._collector = settings, collector
         self._admission = None if admission is None or admission.is_open else admission
         self._intake = Intake(settings)
+        self._extras = Extras(settings.extra)
         self._sflow = SFlow5(self._intake)
         self._segments: deque[tuple[Messages, Segment]] = deque()
         self._segment_rows = 0
@@ -219,22 +221,30 @@ class Decoder:
 
     def _batch(self, messages: Messages, segments: list[Segment], rows: int) -> Batch:
         columns = _allocate(rows)
-        extra: list[Columns] = []
+        reversed_rows: list[Columns] = []
+        labels = self._extras.begin()
         first = 0
         for segment in segments:
             last = first + segment.count
             part = {name: array[first:last] for name, array in columns.items()}
+            refused = self._extras.fill(segment.layout, segment.rows, labels, part["extra"])
+            if refused:
+                self._intake.tally("", 0, "rows_extra_refused", refused)
             reverse = fill(segment, messages, part, self._settings.reverse)
             self._count(messages, segment.runs, segment.runs.counts, "rows")
             self._count_flags(messages, segment.runs, part["flags"])
             if reverse is not None:
-                extra.append(reverse[0])
+                reversed_rows.append(reverse[0])
                 for counter in ("rows", "rows_reverse"):
                     self._count(messages, segment.runs, reverse[1], counter)
             first = last
-        if extra:
-            columns = {name: np.concatenate([columns[name], *(each[name] for each in extra)]) for name in columns}
-        return Batch(columns, {"exporter": messages.labels, "collector": (self._collector,)})
+        if reversed_rows:
+            columns = {
+                name: np.concatenate([columns[name], *(each[name] for each in reversed_rows)]) for name in columns
+            }
+        return Batch(
+            columns, {"exporter": messages.labels, "collector": (self._collector,), "extra": labels.labels}
+        )
 
     def _count(self, messages: Messages, runs: Runs, rows: Array, counter: str) -> None:
         """Count rows by exporter and domain; ``rows`` has their number for each run."""

@@ -81,6 +81,8 @@ COUNTERS: tuple[str, ...] = (
     # observations and names beyond their bounds
     "observations_dropped", "names_refused",
     "sampler_drops",  # sFlow samples that the exporter itself could not send, as it says
+    # rows whose chosen elements found the batch's column "extra" full; of all exporters
+    "rows_extra_refused",
     # sets whose last record is cut off, or which hold octets behind it that are no padding
     "sets_cut",
 )  # fmt: skip
