@@ -71,6 +71,8 @@ class Collector:
             while self._step(0.0):
                 pass
             self._flush()
+            self._decoder.flush()
+            self._flush()
             self._note()
             self._save()
         finally:

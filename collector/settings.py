@@ -74,6 +74,9 @@ class DecoderSettings(Part):
     held_seconds: PositiveInt = Field(
         default=1_800, description="a data set waits this long; templates come every 1 to 30 min"
     )
+    held_sampler_seconds: NonNegativeInt = Field(
+        default=600, description="a row waits this long for its sampler's interval, once; 0: not at all"
+    )
     idle_seconds: PositiveInt = Field(default=86_400, description="a domain silent for this long is forgotten")
     rows: PositiveInt = Field(default=65_536, description="rows of one batch, about; larger groups gain nothing")
     extra: tuple[str, ...] = Field(

@@ -86,6 +86,8 @@ def _batches(capture: Capture, decoder: Decoder, foreign: Counter[str], broken: 
     except CaptureError as error:
         broken.append(error)
     yield from _taken(decoder)
+    decoder.flush()
+    yield from _taken(decoder)
 
 
 def _taken(decoder: Decoder) -> Iterator[Batch]:

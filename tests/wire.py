@@ -54,9 +54,12 @@ def add(decoder: Decoder, *payloads: bytes, exporter: str = "192.0.2.1", cut: bo
 
 
 def take(decoder: Decoder) -> Batch | None:
-    """All that waits, as one batch."""
+    """All that waits, as one batch; for samplers too."""
     batches = []
     while (batch := decoder.take()) is not None:
+        batches.append(batch)
+    decoder.flush()
+    if (batch := decoder.take()) is not None:
         batches.append(batch)
     return Batch.concat(batches) if batches else None
 

@@ -11,6 +11,7 @@ from collector.decoder import ipfix, netflow5, netflow9
 from collector.decoder.admission import REFUSED, Admission
 from collector.decoder.errors import Count, Reason
 from collector.decoder.extra import Extras
+from collector.decoder.held_rows import HeldRows
 from collector.decoder.layouts import Layout
 from collector.decoder.messages import Messages, Runs
 from collector.decoder.records import Columns, Segment, fill
@@ -47,7 +48,6 @@ _FLAGGED = {
     Flag.TIME_OUT_OF_BOUNDS: "rows_time_out_of_bounds",
     Flag.LONG_DURATION: "rows_long_duration",
     Flag.IMPLAUSIBLE: "rows_implausible",
-    Flag.SAMPLING_UNKNOWN: "rows_sampling_unknown",
     Flag.UNSOUND_PACKET: "rows_unsound_packet",
 }
 
@@ -60,6 +60,7 @@ class Decoder:
         self._settings, self._collector = settings, collector
         self._admission = None if admission is None or admission.is_open else admission
         self._intake = Intake(settings)
+        self._held_rows = HeldRows(settings, self._intake.tally)
         self._extras = Extras(settings.extra)
         self._sflow = SFlow5(self._intake)
         self._segments: deque[tuple[Messages, Segment]] = deque()
@@ -90,7 +91,27 @@ class Decoder:
         return self._intake.rows + self._segment_rows
 
     def take(self) -> Batch | None:
-        """The next batch of about ``settings.rows`` rows, columns as ``sinks.schema.RAW``; None: nothing waits."""
+        """The next batch of about ``settings.rows`` rows, columns as ``sinks.schema.RAW``; None: nothing waits.
+
+        Rows whose sampler is not known yet come when it is, or is given up (``held_rows``).
+        """
+        while (batch := self._next()) is not None:
+            if (rest := self._held_rows.hold(batch)) is not None:
+                return rest
+        if self._intake.retold:
+            self._held_rows.release(self._intake.retold, self._intake.domains.sampler)
+            self._intake.retold.clear()
+        return self._held_rows.take()
+
+    def flush(self) -> None:
+        """Wait no longer for samplers; what waited comes by the next ``take``, of unknown sampling."""
+        self._held_rows.give_up()
+
+    def held_rows(self) -> int:
+        """Rows that wait for their sampler now."""
+        return self._held_rows.rows
+
+    def _next(self) -> Batch | None:
         if not self._segments:
             self._cut()
         chosen: list[Segment] = []
@@ -133,6 +154,7 @@ class Decoder:
     def expire(self, now_ms: int) -> None:
         """Give up data sets held too long and domains silent too long; call it every few seconds."""
         self._intake.expire(now_ms)
+        self._held_rows.expire(now_ms - self._settings.held_sampler_seconds * 1000)
 
     def state(self) -> bytes:
         """Templates and options data, for ``restore`` after a restart."""

@@ -200,6 +200,16 @@ class Domains:
         self.known[address, version, number] = exporter.domains[version, number] = domain
         return domain, gone
 
+    def sampler(self, named: tuple[str, int, int]) -> int | None:
+        """The interval of (exporter, domain, sampler id), by either version; None: it is not known."""
+        address, number, sampler = named
+        for version in (10, 9):
+            domain = self.known.get((address, version, number))
+            for facts in Source(domain, domain.facts).all_facts if domain else ():
+                if sampler in facts.samplers:
+                    return facts.samplers[sampler]
+        return None
+
     def close(self, domain: Domain) -> None:
         """Forget a domain and its templates."""
         exporter = domain.exporter

@@ -67,10 +67,12 @@ COUNTERS: tuple[str, ...] = (
     # sample_records = read + skipped (of other kinds) + dropped by reason
     "sample_records", "sample_records_read", "sample_records_skipped",
     *(f"sample_records_dropped_{reason}" for reason in _SAMPLE_RECORD),
-    # rows taken = flow records + reverse halves; the others are flagged rows among them
+    # rows taken and held = flow records + reverse halves; the others are flagged rows among them
     "records_flow", "records_options",
     "rows", "rows_reverse", "rows_no_flow_time", "rows_time_out_of_bounds", "rows_long_duration", "rows_implausible",
     "rows_sampling_unknown", "rows_unsound_packet",
+    # rows_held = told + given up + waiting now, among rows; rows_sampling_unknown are counted when they are given out
+    "rows_held", "rows_held_told", "rows_held_given_up",
     # what happened beside
     "templates_evicted", "domains_evicted", "fields_ignored", "length_mismatch", "sampling_changed",
     # by sequence numbers, of flows (v5), records (IPFIX) or messages; and export time against arrival

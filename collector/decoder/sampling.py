@@ -141,7 +141,9 @@ def intervals(rows: Any, reading: Reading, runs: Runs, messages: Messages, colum
         samplers = _Table({index: [facts.samplers for facts in each.all_facts] for index, each in used.items()})
         known, values = samplers.at(row_source, named)
         # Sampler 0 is no sampler: Cisco sends it for flows that no sampler saw.
-        _set(columns, (named > 0) & ~known, 1, SamplingSource.UNKNOWN)
+        unknown = (named > 0) & ~known
+        # Its id stands in for the interval until the row is given out: it may wait for it (held_rows).
+        _set(columns, unknown, np.minimum(named[unknown], np.uint64(_LARGEST)), SamplingSource.UNKNOWN)
         _set(columns, known, values, SamplingSource.SAMPLER)
     for said in reversed(own):
         told = said > 0

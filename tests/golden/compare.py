@@ -37,7 +37,7 @@ class Decoded:
 
 def decode(name: str) -> Decoded:
     """Decode a capture with fresh state; rows are taken after every packet."""
-    decoder = Decoder(DecoderSettings(times=TRUST_ALL), "test")
+    decoder = Decoder(DecoderSettings(times=TRUST_ALL, held_sampler_seconds=0), "test")
     found = Decoded()
     for each in Capture(shared_folder("captures", "pcap", f"{name}.pcap")):
         decoder.add(Datagrams([each.exporter], [memoryview(each.payload)], each.time_ms))

@@ -118,8 +118,8 @@ def test_the_sampler_that_a_record_names() -> None:
 def test_a_sampler_that_is_not_known_is_never_silently_1() -> None:
     one = decoder(default={"0.0.0.0/0": 7})
     add(one, v9(SAMPLED, SAMPLERS, DOMAIN9, domain9(100), sampler(1, 1000), sampled(3), sampled(0)))
-    unknown, none = rows(one, "sampling", "sampling_source", "flags")
-    assert unknown == (1, SamplingSource.UNKNOWN, Flag.NO_FLOW_TIME | Flag.SAMPLING_UNKNOWN)
+    none, unknown = rows(one, "sampling", "sampling_source", "flags")  # the unknown one waited for it until the end
+    assert unknown == (1, SamplingSource.UNKNOWN, Flag.NO_FLOW_TIME | Flag.SAMPLING_UNKNOWN | Flag.HELD)
     assert none == (100, SamplingSource.DOMAIN, Flag.NO_FLOW_TIME)  # 0 is no sampler
     assert counts(one)["rows_sampling_unknown"] == 1
 
