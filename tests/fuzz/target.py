@@ -67,6 +67,8 @@ def run(data: bytes) -> dict[str, int]:
         if head & 8:
             found += _take(decoder)
     found += _take(decoder)
+    decoder.flush()
+    found += _take(decoder)
     decoder.take_observations()
     _count(decoder, counted)
     _holds(decoder, counted, datagrams, found, octets)

@@ -17,7 +17,7 @@ MADE = Path(__file__).parent / "made"
 @pytest.mark.parametrize("path", sorted(MADE.glob("*.hex")), ids=lambda path: path.stem)
 def test_made(path: Path) -> None:
     wanted = json.loads(path.with_suffix(".json").read_text())
-    decoder = Decoder(DecoderSettings(), "test")
+    decoder = Decoder(DecoderSettings(held_sampler_seconds=0), "test")
     add(decoder, *(bytes.fromhex(line) for line in path.read_text().splitlines()))
     rows = read_rows(take(decoder))
     counted = counts(decoder)
