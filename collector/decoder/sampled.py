@@ -3,17 +3,19 @@
 from struct import Struct
 
 from collector.decoder.errors import Reason
-from collector.decoder.samples import SLOTS, Sample
+from collector.decoder.samples import SLOTS
 
 _PACKET = Struct("!IIII")  # header protocol, length of the frame, octets stripped, octets of the header
 _ETHERNET = Struct("!I20x")  # length of the frame; addresses and type are not ours
 _IPV4 = Struct("!II4s4sIIII")  # length, protocol, addresses, ports, TCP flags, type of service
 _IPV6 = Struct("!II16s16sIIII")
-_SWITCH = Struct("!I4xI4x")  # VLAN in and out; priorities are not ours
+_SWITCH = Struct("!I12x")  # VLAN in; the VLAN out and priorities are not ours
 _WORD = Struct("!I")
 _PAIR = Struct("!II")
 _ADDRESS = {1: 4, 2: 16}
 _NONE = bytes(16)
+_NO_FLOW: tuple[int, bytes, bytes, int, int, int, int, int] = (0, _NONE, _NONE, 0, 0, 0, 0, 0)
+"""IP version, addresses, protocol, ports, TCP flags, type of service."""
 _MAPPED = b"\0" * 10 + b"\xff\xff"
 _VLANS = 4_094  # beyond: not known
 _KEPT = SLOTS[-1]
@@ -23,15 +25,14 @@ class Sampled:
     """Gathers what the records of one sample say; of two records of a kind the first counts."""
 
     __slots__ = (
-        "_as", "_bgp_hop", "_flow", "_hop", "_length", "_masks", "_protocol", "_vlan", "has_packet", "header",
+        "_as", "_bgp_hop", "_flow", "_hop", "_length", "_masks", "_protocol", "_vlan", "header",
     )  # fmt: skip
 
     def __init__(self) -> None:
-        self.has_packet = False  # any record that tells the packet's length
         self.header = b""
         self._protocol = 0
         self._length: dict[int, int] = {}  # of the packet, by kind of record
-        self._flow: tuple[int, bytes, bytes, int, int, int, int, int] | None = None
+        self._flow = _NO_FLOW
         self._vlan = 0
         self._hop = self._bgp_hop = _NONE
         self._masks = (0, 0)
@@ -39,36 +40,43 @@ class Sampled:
 
     def learn(self, number: int, payload: memoryview, at: int, length: int) -> bool | Reason:
         """Read the record at ``at``, which has ``length`` octets there; False: of a kind that we do not read."""
-        if number not in _LEAST:
+        least = _LEAST.get(number)
+        if least is None:
             return False
-        if length < _LEAST[number]:
+        if length < least:
             return Reason.SHORT_RECORD
         if number == 1:
             return self._read_header(payload, at, length)
-        if number == 2:
-            self._measured(2, _ETHERNET.unpack_from(payload, at)[0])
-        elif number in (3, 4):
-            self._read_flow(number, payload, at)
-        elif number == 1001:
-            vlan = _SWITCH.unpack_from(payload, at)[0]
+        if number == 1001:
+            (vlan,) = _SWITCH.unpack_from(payload, at)
             self._vlan = self._vlan or (vlan if vlan <= _VLANS else 0)
         elif number == 1002:
             return self._read_router(payload, at, length)
-        else:
+        elif number == 1003:
             return self._read_gateway(payload, at, length)
+        elif number == 2:
+            self._measured(2, _ETHERNET.unpack_from(payload, at)[0])
+        else:
+            self._read_flow(number, payload, at)
         return True
 
-    def entry(self, interval: int, in_if: int, out_if: int) -> Sample:
-        """All of it."""
-        version, src, dst, proto, src_port, dst_port, flags, tos = self._flow or (0, _NONE, _NONE, 0, 0, 0, 0, 0)
-        octets = next((self._length[kind] for kind in (1, 2, 3, 4) if kind in self._length), 0)
-        return Sample(
-            interval, octets, in_if, out_if, *self._as, self._hop if any(self._hop) else self._bgp_hop, src, dst,
-            src_port, dst_port, flags, self._vlan, version, proto, tos, *self._masks, self._protocol, len(self.header),
+    def entry(self, form: Struct, interval: int, in_if: int, out_if: int) -> bytes:
+        """All of it, as one of ``samples.ENTRIES``."""
+        version, src, dst, proto, src_port, dst_port, flags, tos = self._flow
+        length = self._length
+        octets = length[1] if 1 in length else next(length[kind] for kind in (2, 3, 4) if kind in length)
+        hop = self._bgp_hop if self._hop == _NONE else self._hop
+        return form.pack(
+            interval, octets, in_if, out_if, *self._as, hop, src, dst, src_port, dst_port, flags, self._vlan, version,
+            proto, tos, *self._masks, self._protocol, len(self.header), self.header,
         )  # fmt: skip
 
+    @property
+    def has_packet(self) -> bool:
+        """Whether a record told the packet's length."""
+        return bool(self._length)
+
     def _measured(self, kind: int, octets: int) -> None:
-        self.has_packet = True
         self._length.setdefault(kind, octets)
 
     def _read_header(self, payload: memoryview, at: int, length: int) -> bool | Reason:
@@ -85,7 +93,7 @@ class Sampled:
     def _read_flow(self, number: int, payload: memoryview, at: int) -> None:
         form = _IPV4 if number == 3 else _IPV6
         octets, proto, src, dst, src_port, dst_port, flags, tos = form.unpack_from(payload, at)
-        if self._flow is None:
+        if self._flow is _NO_FLOW:
             if number == 3:
                 src, dst = _MAPPED + src, _MAPPED + dst
             # 8 and 16 bits in words of 32: the upper ones have no meaning.

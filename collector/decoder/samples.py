@@ -5,7 +5,7 @@ here entries become columns, and headers are parsed, all at once.
 """
 
 from struct import Struct
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,39 +26,16 @@ SLOTS: Final = (128, 512)
 _SECTION = 315  # dataLinkFrameSection
 
 
-class Sample(NamedTuple):
-    """What the records of one flow sample say; 0 or zeros: nothing."""
-
-    interval: int
-    octets: int
-    in_if: int
-    out_if: int
-    src_as: int
-    dst_as: int
-    next_hop: bytes  # 16 octets, as all addresses here
-    src_addr: bytes
-    dst_addr: bytes
-    src_port: int
-    dst_port: int
-    tcp_flags: int
-    vlan: int
-    ip_version: int
-    proto: int
-    tos: int
-    src_mask: int
-    dst_mask: int
-    protocol: int  # of the sampled header
-    captured: int  # octets of it
-
-
 _ENTRY = np.dtype(
     [("interval", "u4"), ("octets", "u4"), ("in_if", "u4"), ("out_if", "u4"), ("src_as", "u4"), ("dst_as", "u4"),
      ("next_hop", "V16"), ("src_addr", "V16"), ("dst_addr", "V16"), ("src_port", "u2"), ("dst_port", "u2"),
      ("tcp_flags", "u2"), ("vlan", "u2"), ("ip_version", "u1"), ("proto", "u1"), ("tos", "u1"), ("src_mask", "u1"),
      ("dst_mask", "u1"), ("protocol", "u1"), ("captured", "u2")]
 )  # fmt: skip
-ENTRY = Struct("=IIIIII16s16s16sHHHHBBBBBBH")
-"""The same for one sample."""
+"""What the records of one sample say; 0 or zeros: nothing.  ``octets``: of the frame; ``protocol``: of the sampled
+header, of which ``captured`` octets are kept behind the entry."""
+ENTRIES: tuple[tuple[int, Struct], ...] = tuple((slot, Struct(f"=IIIIII16s16s16sHHHHBBBBBBH{slot}s")) for slot in SLOTS)
+"""The same for one sample, with its header, by slot."""
 _FROM_ENTRY = ("in_if", "out_if", "src_as", "dst_as", "next_hop", "src_mask", "dst_mask")
 _FROM_PACKET = (
     "ip_version", "src_addr", "dst_addr", "src_port", "dst_port", "proto", "tcp_flags", "tos",
@@ -72,7 +49,7 @@ _FIRST[[1, 11, 12, 13]] = packets.ETHERNET, packets.IPV4, packets.IPV6, packets.
 
 def sample_layout(slot: int) -> Layout:
     """The layout of entries with ``slot`` octets for the header."""
-    return Layout(VERSION, (FieldSpecifier(_SECTION, ENTRY.size + slot),))
+    return Layout(VERSION, (FieldSpecifier(_SECTION, _ENTRY.itemsize + slot),))
 
 
 def fill_samples(
@@ -99,7 +76,7 @@ def fill_samples(
 
 
 def _fill_packets(body: bytearray, size: int, first: int, entries: Array, columns: dict[str, Array]) -> None:
-    starts = (np.arange(len(entries), dtype="i8") + first) * size + ENTRY.size
+    starts = (np.arange(len(entries), dtype="i8") + first) * size + _ENTRY.itemsize
     parsed = packets.parse(body, starts, entries["captured"].astype("i8"), _FIRST[entries["protocol"]])
     seen = parsed.columns["ip_version"] > 0
     for name in _FROM_PACKET:

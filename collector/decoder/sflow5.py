@@ -5,13 +5,12 @@ One pass per datagram in plain Python, over samples and their records; each flow
 address in it may be anything, so it is passed over.
 """
 
-from collections.abc import Iterator
 from struct import Struct
 
 from collector.decoder.domains import Domain
 from collector.decoder.errors import Reason
 from collector.decoder.sampled import Sampled
-from collector.decoder.samples import ENTRY, SLOTS, VERSION, sample_layout
+from collector.decoder.samples import ENTRIES, SLOTS, VERSION, sample_layout
 from collector.decoder.sets import Intake
 from sinks.schema import Flag
 
@@ -47,7 +46,7 @@ class SFlow5:
 
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
-        self._layouts = [(slot, sample_layout(slot)) for slot in SLOTS]
+        self._layouts = [sample_layout(slot) for slot in SLOTS]
 
     def read(self, exporter: str, payload: memoryview, received_ms: int, flags: int) -> None:
         """Walk one datagram; all that it holds is counted."""
@@ -66,23 +65,16 @@ class SFlow5:
         walk = _Walk(intake, domain, payload, received_ms, flags)
         sound = walk.samples(at + _HEADER.size, announced)
         for counter, value in walk.counts.items():
-            domain.tally(counter, value)
+            if value:
+                domain.tally(counter, value)
         if sound:
             domain.datagrams_decoded += 1
         else:
             domain.tally(f"datagrams_dropped_{Reason.NO_SOUND_SAMPLE}")
-        least = 0
-        for slot, layout in self._layouts:
-            chosen = [
-                entry + header.ljust(slot, b"\0")
-                for entry, header in walk.entries
-                if least < len(header) <= slot or (least == 0 == len(header))
-            ]
-            if chosen:
-                intake.collect(
-                    domain, layout, b"".join(chosen), len(chosen), received_ms, uptime_ms, received_ms, flags
-                )
-            least = slot
+        for layout, entries in zip(self._layouts, walk.entries, strict=True):
+            if entries:
+                body = b"".join(entries)
+                intake.collect(domain, layout, body, len(entries), received_ms, uptime_ms, received_ms, flags)
 
 
 def _agent_end(payload: memoryview) -> int | Reason:
@@ -103,7 +95,7 @@ class _Walk:
         self._intake, self._domain, self._payload = intake, domain, payload
         self._received_ms, self._flags = received_ms, flags
         self.counts: dict[str, int] = {}
-        self.entries: list[tuple[bytes, bytes]] = []  # of flow samples, and their sampled headers
+        self.entries: tuple[list[bytes], ...] = tuple([] for _ in SLOTS)  # of flow samples, by slot
 
     def samples(self, at: int, announced: int) -> bool:
         """Walk the samples from offset ``at``; whether one was sound, or none was announced and none is there."""
@@ -156,18 +148,26 @@ class _Walk:
             source = (source >> 24) << 32 | source & 0xFFFFFF
             in_form, in_if, out_form, out_if = in_if >> 30, in_if & _INTERNAL, out_if >> 30, out_if & _INTERNAL
         sampled = Sampled()
+        read = skipped = 0
         for number, at, length in self._records(start + form.size, stop, records):
             said = sampled.learn(number, self._payload, at, length)
-            if isinstance(said, Reason):
-                self._drop("sample_records", said)
+            if said is True:
+                read += 1
+            elif said is False:
+                skipped += 1
             else:
-                self._count("sample_records_read" if said else "sample_records_skipped")
-        self._lost(source, drops)
+                self._drop("sample_records", said)
+        self._count("sample_records_read", read)
+        self._count("sample_records_skipped", skipped)
+        if self._domain.drops.get(source) != drops:
+            self._lost(source, drops)
         if not sampled.has_packet:
             return Reason.NO_PACKET
         self._count("samples_flow")
-        entry = sampled.entry(interval, _interface(in_form, in_if), _interface(out_form, out_if))
-        self.entries.append((ENTRY.pack(*entry), sampled.header))
+        captured = len(sampled.header)
+        chosen = next(index for index, (slot, _) in enumerate(ENTRIES) if captured <= slot)
+        in_if, out_if = _interface(in_form, in_if), _interface(out_form, out_if)
+        self.entries[chosen].append(sampled.entry(ENTRIES[chosen][1], interval, in_if, out_if))
         return None
 
     def _counters(self, form: Struct, start: int, stop: int) -> Reason | None:
@@ -191,26 +191,28 @@ class _Walk:
         self._count("samples_counter")
         return None
 
-    def _records(self, at: int, stop: int, announced: int) -> Iterator[tuple[int, int, int]]:
+    def _records(self, at: int, stop: int, announced: int) -> list[tuple[int, int, int]]:
         """Format, offset and length of each record inside its sample; the first unsound one ends it."""
-        walked = 0
-        while walked < announced:
-            walked += 1
-            if stop - at < _HEAD.size:
-                self._drop("sample_records", Reason.BAD_RECORD_LENGTH)
+        found: list[tuple[int, int, int]] = []
+        lost = 0
+        while len(found) < announced:
+            start = at + _HEAD.size
+            if start > stop:
+                lost = 1  # for all that are missing
                 break
             number, length = _HEAD.unpack_from(self._payload, at)
-            start = at + _HEAD.size
             if start + length > stop:
-                self._drop("sample_records", Reason.BAD_RECORD_LENGTH)
+                lost = 1
                 break
-            yield number, start, length
+            found.append((number, start, length))
             at = start + length + -length % 4
-        else:
-            if at < stop:
-                walked += 1
-                self._drop("sample_records", Reason.BEYOND_COUNT)
-        self._count("sample_records", walked)
+        if lost:
+            self._drop("sample_records", Reason.BAD_RECORD_LENGTH)
+        elif at < stop:
+            lost = 1
+            self._drop("sample_records", Reason.BEYOND_COUNT)
+        self._count("sample_records", len(found) + lost)
+        return found
 
     def _lost(self, source: int, drops: int) -> None:
         """Samples that the exporter itself could not send: a total by source of samples, counted as it grows."""
