@@ -71,10 +71,10 @@ class Collector:
             while self._step(0.0):
                 pass
             self._flush()
-            self._decoder.flush()
+            self._decoder.close()
             self._flush()
             self._note()
-            self._save()
+            self._save(running=False)
         finally:
             self._publisher.close()
 
@@ -110,7 +110,7 @@ class Collector:
             self._note()
             self._noted_at = now
         if now - self._saved_at >= _STATE_SECONDS:
-            self._save()
+            self._save(running=True)
             self._saved_at = now
         return datagrams is not None
 
@@ -175,6 +175,6 @@ class Collector:
             return
         log.info("state restored", templates=templates)
 
-    def _save(self) -> None:
+    def _save(self, running: bool) -> None:
         self._state_file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(self._state_file, self._decoder.state())
+        write_atomic(self._state_file, self._decoder.state(running))

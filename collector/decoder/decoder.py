@@ -107,6 +107,12 @@ class Decoder:
         """Wait no longer for samplers; what waited comes by the next ``take``, of unknown sampling."""
         self._held_rows.give_up()
 
+    def close(self) -> None:
+        """The last datagram was added: what was missed so far stays missed.  Before the last ``take_counts``."""
+        self.flush()
+        for domain in self._intake.domains.known.values():
+            domain.sequence.close()
+
     def held_rows(self) -> int:
         """Rows that wait for their sampler now."""
         return self._held_rows.rows
@@ -156,9 +162,9 @@ class Decoder:
         self._intake.expire(now_ms)
         self._held_rows.expire(now_ms - self._settings.held_sampler_seconds * 1000)
 
-    def state(self) -> bytes:
-        """Templates and options data, for ``restore`` after a restart."""
-        return dump(self._intake.domains)
+    def state(self, running: bool = False) -> bytes:
+        """What ``restore`` needs after a restart; ``running``: a copy against a crash, of what does not age."""
+        return dump(self._intake, running)
 
     def restore(self, data: bytes) -> int:
         """Take up a saved state; how many templates it had.  StateError, and nothing changed, when it is not sound."""

@@ -59,6 +59,12 @@ class HeldSets:
             self._account(domain, held, -1)
         return released
 
+    def of(self, domain: Domain) -> Iterator[tuple[int, HeldSet]]:
+        """What waits of a domain: number of the template, set."""
+        for number, sets in self._waiting.get(domain, {}).items():
+            for held in sets:
+                yield number, held
+
     def drop(self, domain: Domain) -> int:
         """Give up all of a domain; how many sets."""
         return sum(len(self.release(domain, number)) for number in list(self._waiting.get(domain, ())))

@@ -129,13 +129,13 @@ class Sequence:
             setattr(self, name, 0)
         return found
 
-    def saved(self) -> tuple[int, list[tuple[int, int, int, int, int]]]:
-        """What ``restore`` needs: the number that is due, and the newest messages."""
-        return self.next, list(self._recent)
+    def saved(self) -> tuple[int, int, list[tuple[int, int, int, int, int]]]:
+        """What ``restore`` needs: the number that is due, how the stream counts, and the newest messages."""
+        return self.next, self._ends, list(self._recent)
 
-    def restore(self, due: int, recent: list[tuple[int, int, int, int, int]]) -> None:
-        """Go on where another stopped."""
-        self.next = due
+    def restore(self, due: int, ends: int, recent: list[tuple[int, int, int, int, int]]) -> None:
+        """Go on where another stopped; gaps that were open are the other's to count."""
+        self.next, self._ends = (due if recent else UNKNOWN), min(ends, _HABIT)
         self._recent.extend(recent)
 
     def _is_over(self, gap: Gap, now_ms: int) -> bool:

@@ -76,6 +76,12 @@ class Intake:
         domain.names[key] = now
         self._tell_name(domain, key, now, seen_ms)
 
+    def restore_name(self, domain: Domain, key: Key, name: Name) -> None:
+        """A name that was told before a restart."""
+        if key not in domain.names and self._names < self.settings.names:
+            self._names += 1
+            domain.names[key] = name
+
     def override_names(self, interfaces: Interfaces, seen_ms: int) -> None:
         """Take the operator's word on interfaces instead of the last; what changes by it is told."""
         before, self.interfaces = self.interfaces, interfaces

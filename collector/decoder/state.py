@@ -1,12 +1,21 @@
-"""What survives a restart: templates and options data, as JSON with a version."""
+"""What survives a restart, as JSON with a version: templates and options data; of a decoder that stops, also sequence
+numbers, names, and the data sets that wait for their template.
 
-from typing import Annotated, Literal
+While the decoder runs on, these are left out: by the time a crash needs them they are seconds old, and what came since
+would seem missed, or come twice; and names are many, and are told again.
+"""
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from base64 import b64encode
+from typing import Annotated, Literal, cast
 
-from collector.decoder.domains import Domains, Facts
+from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, ValidationError
+
+from collector.decoder.domains import Domain, Facts
 from collector.decoder.elements import FieldSpecifier
-from collector.decoder.errors import StateError
+from collector.decoder.errors import Reason, StateError
+from collector.decoder.held import HeldSet
+from collector.decoder.names import Key, Name
+from collector.decoder.sequence import WINDOW
 from collector.decoder.sets import Intake
 from collector.decoder.templates import Definition
 
@@ -15,6 +24,10 @@ _U32 = Annotated[int, Field(ge=0, lt=2**32)]
 _Interval = Annotated[int, Field(ge=1, lt=2**32)]
 _Id = Annotated[int, Field(ge=0, lt=2**64)]
 _Ms = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+_Version = Literal[5, 9, 10, 6343]
+_Kind = Literal["interface", "application", "vrf", "sampler"]
 
 
 class _Saved(BaseModel):
@@ -34,13 +47,41 @@ class _Facts(_Saved):
     interfaces: dict[_Id, _Interval]
 
 
+class _Sequence(_Saved):
+    due: Annotated[int, Field(ge=-1, lt=2**32)]
+    ends: Annotated[int, Field(ge=0, le=16)]
+    recent: Annotated[
+        list[tuple[_U32, Annotated[int, Field(ge=-1, lt=2**32)], _U32, _U32, _Ms]], Field(max_length=WINDOW)
+    ]
+
+
+class _Held(_Saved):
+    template: _U16
+    export_s: _U32
+    uptime_ms: _U32
+    received_ms: _Ms
+    flags: _U32
+    body: Annotated[Base64Bytes, Field(min_length=1, max_length=2**16)]
+
+
+class _Name(_Saved):
+    kind: _Kind
+    id: _Id
+    name: Annotated[str, Field(max_length=255)]
+    description: Annotated[str, Field(max_length=255)]
+    speed: _Id
+
+
 class _Domain(_Saved):
     exporter: Annotated[str, Field(min_length=1, max_length=64)]
-    version: Literal[9, 10]
+    version: _Version
     number: _U32
     seen_ms: _Ms
     templates: list[_Template]
     facts: _Facts
+    names: list[_Name] = []
+    sequence: _Sequence | None = None
+    held: list[_Held] = []
 
 
 class _State(_Saved):
@@ -48,29 +89,42 @@ class _State(_Saved):
     domains: list[_Domain]
 
 
-def dump(domains: Domains) -> bytes:
+def dump(intake: Intake, running: bool) -> bytes:
     """Bytes of the state; the same templates give the same bytes."""
-    saved = [
-        _Domain(
-            exporter=domain.exporter.address,
-            version=9 if domain.version == 9 else 10,
-            number=domain.number,
-            seen_ms=domain.seen_ms,
-            templates=[
-                _Template(number=template.number, scopes=template.scopes, fields=list(template.layout.fields))
-                for template in domain.templates.values()
-            ],
-            facts=_Facts(
-                init_ms=domain.facts.init_ms,
-                interval=domain.facts.interval,
-                samplers=domain.facts.samplers,
-                interfaces=domain.facts.interfaces,
-            ),
-        )
-        for domain in domains.known.values()
-        if domain.version in (9, 10)  # the others have nothing to learn
-    ]
-    return _State(version=1, domains=saved).model_dump_json().encode()
+    saved = [_save(domain, intake, running) for domain in intake.domains.known.values()]
+    return _State(version=1, domains=saved).model_dump_json(exclude_defaults=True).encode()
+
+
+def _save(domain: Domain, intake: Intake, running: bool) -> _Domain:
+    facts = domain.facts
+    due, ends, recent = domain.sequence.saved()
+    return _Domain.model_construct(
+        exporter=domain.exporter.address,
+        version=cast(_Version, domain.version),
+        number=domain.number,
+        seen_ms=domain.seen_ms,
+        templates=[
+            _Template(number=template.number, scopes=template.scopes, fields=list(template.layout.fields))
+            for template in domain.templates.values()
+        ],
+        facts=_Facts(
+            init_ms=facts.init_ms, interval=facts.interval, samplers=facts.samplers, interfaces=facts.interfaces
+        ),
+        names=[] if running else [_name(key, name) for key, name in domain.names.items()],
+        sequence=_Sequence(due=due, ends=ends, recent=recent) if recent and not running else None,
+        held=[] if running else [_held(number, each) for number, each in intake.held.of(domain)],
+    )
+
+
+def _name(key: Key, name: Name) -> _Name:
+    return _Name.model_construct(kind=cast(_Kind, key[0]), id=key[1], **name._asdict())
+
+
+def _held(number: int, held: HeldSet) -> _Held:
+    return _Held(
+        template=number, export_s=held.export_s, uptime_ms=held.uptime_ms, received_ms=held.received_ms,
+        flags=held.flags, body=b64encode(held.body),
+    )  # fmt: skip
 
 
 def load(data: bytes, intake: Intake) -> int:
@@ -93,4 +147,14 @@ def load(data: bytes, intake: Intake) -> int:
         facts = saved.facts
         domain.facts = Facts(facts.init_ms, facts.interval, None, dict(facts.samplers), dict(facts.interfaces))
         domain.source = -1
+        for name in saved.names:
+            intake.restore_name(domain, (name.kind, name.id), Name(name.name, name.description, name.speed))
+        if saved.sequence is not None:
+            domain.sequence.restore(saved.sequence.due, saved.sequence.ends, saved.sequence.recent)
+        for each_held in saved.held:
+            held = HeldSet(
+                each_held.body, each_held.export_s, each_held.uptime_ms, each_held.received_ms, each_held.flags
+            )
+            if not intake.held.put(domain, each_held.template, held):
+                domain.tally(f"held_dropped_{Reason.EVICTED}")
     return templates

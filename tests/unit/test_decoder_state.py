@@ -50,7 +50,7 @@ GOOD = json.loads(learnt().state())
         json.dumps({**GOOD, "version": 2}).encode(),
         json.dumps({**GOOD, "more": 1}).encode(),
         json.dumps({**GOOD, "domains": [{**GOOD["domains"][0], "number": -1}]}).encode(),
-        json.dumps({**GOOD, "domains": [{**GOOD["domains"][0], "version": 5}]}).encode(),
+        json.dumps({**GOOD, "domains": [{**GOOD["domains"][0], "version": 7}]}).encode(),
         json.dumps({**GOOD, "domains": [*GOOD["domains"], {"exporter": "192.0.2.1"}]}).encode(),
         learnt().state()[:-7],
     ],
