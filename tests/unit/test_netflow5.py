@@ -133,3 +133,10 @@ def test_nanoseconds_beyond_a_second_are_no_time() -> None:
     decoder = Decoder(DecoderSettings(), "test")
     add(decoder, message(1, 1, nanoseconds=2**32 - 1), message(1, 1, nanoseconds=999_999_999))
     assert rows(decoder, "ts") == [(NOW * 1000 + 999,), (NOW * 1000 + 999,)]
+
+
+def test_two_decoders_share_nothing() -> None:
+    one, other = (Decoder(DecoderSettings(), name) for name in ("one", "other"))
+    for decoder in (one, other, one):
+        add(decoder, message(1, 1))
+    assert [len(rows(decoder, "octets")) for decoder in (one, other)] == [2, 1]
