@@ -239,7 +239,7 @@ class Decoder:
         for group in groups:
             table = np.array(group.runs, "i8").reshape(-1, 2)
             ends = np.cumsum(table[:, 0])
-            starts = starts_of(group.sizes) if group.sizes else None
+            starts = starts_of(group.ends, table[:, 0]) if group.ends else None
             first = run = 0
             while run < len(table):
                 stop = max(run + 1, int(np.searchsorted(ends, first + block, "right")))

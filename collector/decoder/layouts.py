@@ -102,13 +102,13 @@ class Reading:
 class Group:
     """Records of one layout that wait to become columns: their octets, joined, and the runs they came in."""
 
-    __slots__ = ("body", "layout", "runs", "sizes")
+    __slots__ = ("body", "ends", "layout", "runs")
 
     def __init__(self, layout: "Layout") -> None:
         self.layout = layout
         self.body = bytearray()
         self.runs: list[int] = []  # number of records, index of the message; again and again
-        self.sizes: list[int] = []  # octets of each record, where the layout is variable
+        self.ends: list[int] = []  # of each record from its set's begin, where the layout is variable
 
 
 class Layout:

@@ -213,13 +213,13 @@ class Intake:
                     others += records
                     continue
                 size = layout.size
-                sizes = _NONE
+                ends = _NONE
                 if size:
                     records = (stop - start) // size
                     used = records * size
                 else:
-                    sizes, used = self._measure(domain, layout, message[start:stop])
-                    records = len(sizes)
+                    ends, used = self._measure(domain, layout, message[start:stop])
+                    records = len(ends)
                 if not records:
                     domain.tally(f"sets_dropped_{_why_no_records(layout)}")
                     whole = False
@@ -236,8 +236,8 @@ class Intake:
                     group = self._group(layout)
                 group.body += message[start : start + used]
                 group.runs += (records, index)
-                if sizes:
-                    group.sizes += sizes
+                if ends:
+                    group.ends += ends
                 rows += records
                 decoded += 1
             elif number == dialect.template_set or number == dialect.options_set:
@@ -339,28 +339,28 @@ class Intake:
         """The flow records of a set that was held; how many."""
         if layout.size:
             records = len(held.body) // layout.size
-            sizes, used = _NONE, records * layout.size
+            ends, used = _NONE, records * layout.size
         else:
-            sizes, used = self._measure(domain, layout, held.body)
-            records = len(sizes)
+            ends, used = self._measure(domain, layout, held.body)
+            records = len(ends)
         if records:
             times = held.export_s * 1000, held.uptime_ms, held.received_ms
             self.collect(domain, layout, held.body[:used], records, *times, held.flags)
-            if sizes and layout.group is not None:
-                layout.group.sizes += sizes
+            if ends and layout.group is not None:
+                layout.group.ends += ends
         return records
 
     def _measure(self, domain: Domain, layout: Layout, body: bytes | memoryview) -> tuple[list[int], int]:
-        """The sizes of a set's whole records, and of all of them; what is behind them is padding, or counted."""
+        """Where a set's whole records end, each and all of them; what is behind them is padding, or counted."""
         if not layout.is_variable:
             return _NONE, 0
         octets = bytes(body)
-        sizes = layout.stretches.sizes(octets)
-        used = sum(sizes)
+        ends = layout.stretches.ends(octets)
+        used = ends[-1] if ends else 0
         # RFC 7011 section 3.3.1: padding is shorter than any record.
-        if sizes and (len(octets) - used >= layout.stretches.least or octets[used:].strip(b"\0")):
+        if ends and (len(octets) - used >= layout.stretches.least or octets[used:].strip(b"\0")):
             domain.tally("sets_cut")
-        return sizes, used
+        return ends, used
 
     def _group(self, layout: Layout) -> Group:
         group = layout.group = Group(layout)
