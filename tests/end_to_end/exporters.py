@@ -1,0 +1,123 @@
+"""Exporters that are not ours, as programs: softflowd, pmacctd's probes, Open vSwitch without a kernel module."""
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.shared import shared_folder
+
+
+def capture() -> Path:
+    """1,557 packets, of which IPv4 are 1,331."""
+    return shared_folder("captures") / "ip_traffic" / "mix.pcap"
+
+
+def program(name: str, package: str) -> str:
+    """Path of a program; without it the test is skipped."""
+    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
+    if found is None:
+        pytest.skip(f"{name} is not installed (Debian package {package})")
+    return found
+
+
+def softflowd(port: int, folder: Path, *options: str) -> None:
+    """Let it read the capture and send its flows; returns when it has sent them."""
+    subprocess.run(
+        [program("softflowd", "softflowd"), "-r", capture(), "-n", f"127.0.0.1:{port}", "-d",
+         "-p", folder / "pid", "-c", "none", *options],
+        check=True, timeout=30, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+@contextmanager
+def pmacctd(port: int, folder: Path, probe: str, address: str, **settings: object) -> Iterator[None]:
+    """``nfprobe`` or ``sfprobe`` reading the capture, sending from ``address``; ended afterwards."""
+    lines = {
+        "daemonize": "false", "pcap_savefile": capture(), "plugins": probe,
+        "aggregate": "src_host, dst_host, src_port, dst_port, proto, tos, tcpflags",
+        f"{probe}_receiver": f"127.0.0.1:{port}", f"{probe}_source_ip": address,
+        # At the default sizes the capture is read faster than the probe takes it, and packets are left out.
+        "plugin_pipe_size": 10_000_000, "plugin_buffer_size": 100_000, **settings,
+    }  # fmt: skip
+    config = folder / f"{probe}-{address}.conf"
+    config.write_text("".join(f"{key}: {value}\n" for key, value in lines.items()))
+    process = subprocess.Popen(
+        [program("pmacctd", "pmacct"), "-f", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+class OpenVSwitch:
+    """A bridge of dummy ports in processes of its own: needs no kernel module, no namespace, no device."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._socket = folder, folder / "db"
+        self._environment = {
+            **os.environ,
+            **{f"OVS_{name}DIR": str(folder) for name in ("RUN", "LOG", "DB", "SYSCONF")},
+        }
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self, port: int) -> None:
+        """A switch of two ports that exports each packet as sFlow and as IPFIX."""
+        switch = program("ovs-vswitchd", "openvswitch-switch")
+        schema = "/usr/share/openvswitch/vswitch.ovsschema"
+        self._run("ovsdb-tool", "create", str(self._folder / "conf.db"), schema)
+        self._begin(program("ovsdb-server", "openvswitch-switch"), "conf.db", f"--remote=punix:{self._socket}")
+        self._set("--no-wait", "init")
+        self._begin(
+            switch, f"unix:{self._socket}", "--enable-dummy=override", "--disable-system",
+            f"--unixctl={self._folder / 'control'}",
+        )  # fmt: skip
+        self._set(
+            "add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=dummy", "fail-mode=standalone",
+            *("--", "add-port", "br0", "p1", "--", "set", "interface", "p1", "type=dummy"),
+            *("--", "add-port", "br0", "p2", "--", "set", "interface", "p2", "type=dummy"),
+        )  # fmt: skip
+        target = f'"127.0.0.1:{port}"'
+        self._set(
+            "--", "--id=@it", "create", "sflow", "agent=127.0.0.1", f"target={target}", "sampling=1",
+            "--", "set", "bridge", "br0", "sflow=@it",
+        )  # fmt: skip
+        self._set(
+            "--", "--id=@it", "create", "ipfix", f"targets={target}", "obs_domain_id=123", "sampling=1",
+            "cache_active_timeout=1", "--", "set", "bridge", "br0", "ipfix=@it",
+        )  # fmt: skip
+
+    def receive(self, frames: list[bytes]) -> None:
+        """Give frames to port p1; nobody has heard of their destination, so the switch floods them."""
+        for frame in frames:
+            self._run("ovs-appctl", "-t", str(self._folder / "control"), "netdev-dummy/receive", "p1", frame.hex())
+
+    def stop(self) -> None:
+        """End its processes."""
+        for process in reversed(self._processes):
+            process.terminate()
+            process.wait(10)
+
+    def _begin(self, *command: str) -> None:
+        with (self._folder / "log").open("ab") as log:
+            self._processes.append(
+                subprocess.Popen(command, cwd=self._folder, env=self._environment, stdout=log, stderr=log)
+            )
+
+    def _set(self, *words: str) -> None:
+        deadline = time.monotonic() + 5
+        while not self._socket.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        self._run("ovs-vsctl", f"--db=unix:{self._socket}", "--timeout=10", *words)
+
+    def _run(self, *command: str) -> None:
+        subprocess.run(
+            command, check=True, timeout=20, cwd=self._folder, env=self._environment, stdout=subprocess.DEVNULL
+        )
