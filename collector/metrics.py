@@ -18,3 +18,6 @@ DROPPED_ROWS = Counter("collector_dropped_rows_total", "Decoded rows dropped, by
 RESTARTS = Counter("collector_restarts_total", "Times that an unforeseen error ended a group.")
 TEMPLATES = Gauge("collector_templates", "Templates known.")
 HELD_BYTES = Gauge("collector_held_bytes", "Data sets that wait for their template.")
+HELD_ROWS = Gauge("collector_held_rows", "Rows that wait for the interval of the sampler they name.")
+TEMPLATE_AGE = Gauge("collector_template_age_seconds", "Since the template in use that was announced longest ago.")
+INTERFACES_OK = Gauge("collector_interfaces_ok", "1: the table of interfaces is in force, 0: refused.")

@@ -18,6 +18,7 @@ import structlog
 from collector import metrics
 from collector.decoder import Decoder, StateError
 from collector.decoder.admission import Admission
+from collector.interfaces import InterfaceFile, InterfaceFileError
 from collector.publisher import Publisher
 from collector.receiver import ReceiverCounts, make_receiver
 from collector.settings import CollectorSettings
@@ -49,6 +50,7 @@ class Collector:
         self._sockets, self._settings, self._state_file = sockets, settings, state_file
         self._receiver = make_receiver(sockets, settings.receiver)
         self._decoder = Decoder(settings.decoder, settings.id, Admission(settings.admission))
+        self._interfaces = InterfaceFile(Path(settings.interfaces)) if settings.interfaces else None
         self._publisher = Publisher(bus, settings.id, compression)
         self._read_before = ReceiverCounts()
         self._drops_file = state_file.with_name("kernel_drops.json")
@@ -60,6 +62,7 @@ class Collector:
     def run(self, stop: threading.Event) -> None:
         """Receive until ``stop``; then what was received is decoded, published and flushed."""
         self._restore()
+        self._read_interfaces()
         # NumPy imports this at the first batch, 30 ms that a default socket buffer does not last.
         importlib.import_module("numpy.ma")
         gc.freeze()  # what is loaded stays: no collection walks it again while datagrams wait
@@ -107,6 +110,7 @@ class Collector:
             self._group_since = now
         if now - self._noted_at >= _NOTES_SECONDS:
             self._decoder.expire(int(time.time() * 1000))
+            self._read_interfaces()
             self._note()
             self._noted_at = now
         if now - self._saved_at >= _STATE_SECONDS:
@@ -147,6 +151,8 @@ class Collector:
             write_atomic(self._drops_file, json.dumps(inodes).encode())
         metrics.TEMPLATES.set(self._decoder.templates())
         metrics.HELD_BYTES.set(self._decoder.held()[1])
+        metrics.HELD_ROWS.set(self._decoder.held_rows())
+        metrics.TEMPLATE_AGE.set(self._decoder.oldest_template_ms(int(time.time() * 1000)) / 1000)
         learnt = self._decoder.take_counts()
         for count in learnt:
             metrics.EXPORTER.labels(count.exporter, count.counter).inc(count.value)
@@ -162,6 +168,21 @@ class Collector:
         except (FileNotFoundError, ValueError):
             noted = {}
         return {bound.name: int(noted.get(str(os.fstat(bound.fileno()).st_ino), 0)) for bound in self._sockets}
+
+    def _read_interfaces(self) -> None:
+        """Take up the operator's table of interfaces when it has changed."""
+        if self._interfaces is None:
+            return
+        try:
+            interfaces = self._interfaces.read_if_changed()
+        except InterfaceFileError as error:
+            metrics.INTERFACES_OK.set(0)
+            log.error("table of interfaces refused, the last one stays in force", reason=str(error))
+            return
+        if interfaces is not None:
+            metrics.INTERFACES_OK.set(1)
+            self._decoder.override_interfaces(interfaces, int(time.time() * 1000))
+            log.info("table of interfaces in force", interfaces=len(interfaces))
 
     def _restore(self) -> None:
         try:

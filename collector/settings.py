@@ -124,6 +124,11 @@ class CollectorSettings(Part):
 
     id: str = Field("collector", min_length=1, max_length=64, description="name of this collector in rows and messages")
     receiver: ReceiverSettings = Field(default_factory=ReceiverSettings)
+    interfaces: str = Field(
+        default="",
+        description="CSV of exporter,interface,name,description,speed (bits a second) over what exporters tell; "
+        "empty: none",
+    )
     admission: AdmissionSettings = Field(default_factory=AdmissionSettings)
     decoder: DecoderSettings = Field(default_factory=DecoderSettings)
     group_seconds: float = Field(

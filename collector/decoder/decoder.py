@@ -14,10 +14,12 @@ from collector.decoder.extra import Extras
 from collector.decoder.held_rows import HeldRows
 from collector.decoder.layouts import Layout
 from collector.decoder.messages import Messages, Runs
+from collector.decoder.names import Interfaces
 from collector.decoder.records import Columns, Segment, fill
 from collector.decoder.sequence import UNKNOWN
 from collector.decoder.sets import Dialect, Intake
 from collector.decoder.sflow5 import SFlow5
+from collector.decoder.speeds import flag_beyond_speed
 from collector.decoder.state import dump, load
 from collector.decoder.varying import starts_of
 from collector.settings import DecoderSettings
@@ -150,6 +152,10 @@ class Decoder:
                 row["collector"] = self._collector
         return list(taken.items())
 
+    def override_interfaces(self, interfaces: Interfaces, now_ms: int) -> None:
+        """Take the operator's names and speeds of interfaces instead of those taken last."""
+        self._intake.override_interfaces(interfaces, now_ms)
+
     def held(self) -> tuple[int, int]:
         """Data sets that wait for their template now, and the octets they take."""
         return self._intake.held.sets, self._intake.held.octets
@@ -157,6 +163,10 @@ class Decoder:
     def templates(self) -> int:
         """Templates known now."""
         return self._intake.domains.templates
+
+    def oldest_template_ms(self, now_ms: int) -> int:
+        """Since the template was announced that was not for longest, of those that domains heard lately use."""
+        return max((now_ms - template.told_ms for template in self._intake.domains.in_use(now_ms)), default=0)
 
     def expire(self, now_ms: int) -> None:
         """Give up data sets held too long and domains silent too long; call it every few seconds."""
@@ -260,9 +270,11 @@ class Decoder:
             if refused:
                 self._intake.tally("", 0, "rows_extra_refused", refused)
             reverse = fill(segment, messages, part, self._settings.reverse)
+            flag_beyond_speed(part, messages.sources, messages.labels)
             self._count(messages, segment.runs, segment.runs.counts, "rows")
             self._count_flags(messages, segment.runs, part["flags"])
             if reverse is not None:
+                flag_beyond_speed(reverse[0], messages.sources, messages.labels)
                 reversed_rows.append(reverse[0])
                 for counter in ("rows", "rows_reverse"):
                     self._count(messages, segment.runs, reverse[1], counter)

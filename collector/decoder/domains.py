@@ -1,6 +1,6 @@
 """Exporters and their observation domains: templates, and what options data said of the domain."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 
@@ -14,6 +14,7 @@ _HOT = (
     "datagrams", "datagrams_decoded", "sets", "sets_decoded", "records_flow", "clock_skew_ms", "clock_skew_messages",
 )  # fmt: skip
 _COUNTS_RECORDS = (5, 10)  # versions whose sequence numbers count flows or records; of all others, messages
+_LATELY_MS = 60_000
 _MOST_SKEW_MS = 2**32  # 50 days: a device that lives in 1970 must not outweigh all others, nor overflow a sum
 
 
@@ -182,6 +183,7 @@ class Domains:
         self.known: dict[tuple[str, int, int], Domain] = {}
         self.exporters: dict[str, Exporter] = {}
         self.templates = 0
+        self._speeds: dict[str, dict[int, int]] = {}
         self._trusted = [(ip_network(prefix, strict=False), 1) for prefix in settings.times.trusted]
         self._default = _by_length(settings.sampling.default)
         self._override = _by_length(settings.sampling.override)
@@ -200,6 +202,12 @@ class Domains:
         self.known[address, version, number] = exporter.domains[version, number] = domain
         return domain, gone
 
+    def set_speeds(self, speeds: dict[str, dict[int, int]]) -> None:
+        """The operator's word on the speeds of interfaces, by exporter; instead of the last."""
+        self._speeds = speeds
+        for exporter in self.exporters.values():
+            exporter.speeds = speeds.get(exporter.address, {})
+
     def sampler(self, named: tuple[str, int, int]) -> int | None:
         """The interval of (exporter, domain, sampler id), by either version; None: it is not known."""
         address, number, sampler = named
@@ -209,6 +217,14 @@ class Domains:
                 if sampler in facts.samplers:
                     return facts.samplers[sampler]
         return None
+
+    def in_use(self, now_ms: int) -> Iterator[Template]:
+        """Templates that records came for within the last minute."""
+        for domain in self.known.values():
+            if now_ms - domain.seen_ms <= _LATELY_MS:
+                for template in domain.templates.values():
+                    if now_ms - template.used_ms <= _LATELY_MS:
+                        yield template
 
     def close(self, domain: Domain) -> None:
         """Forget a domain and its templates."""
@@ -256,6 +272,7 @@ class Domains:
             default=_longest(self._default, address),
             override=_longest(self._override, address),
             skew_ms=self._settings.times.max_skew_seconds * 1000,
+            speeds=self._speeds.get(address, {}),
         )
         return exporter
 

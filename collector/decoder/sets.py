@@ -74,7 +74,7 @@ class Intake:
                 return
             self._names += 1
         domain.names[key] = now
-        self._tell_name(domain, key, now, seen_ms)
+        self._tell_name(domain.exporter.address, domain.number, key, now, seen_ms)
 
     def restore_name(self, domain: Domain, key: Key, name: Name) -> None:
         """A name that was told before a restart."""
@@ -82,30 +82,40 @@ class Intake:
             self._names += 1
             domain.names[key] = name
 
-    def override_names(self, interfaces: Interfaces, seen_ms: int) -> None:
+    def override_interfaces(self, interfaces: Interfaces, seen_ms: int) -> None:
         """Take the operator's word on interfaces instead of the last; what changes by it is told."""
         before, self.interfaces = self.interfaces, interfaces
+        speeds: dict[str, dict[int, int]] = {}
+        for (address, interface), name in interfaces.items():
+            if name.speed:
+                speeds.setdefault(address, {})[interface] = name.speed
+        self.domains.set_speeds(speeds)
         for address, interface in {**before, **interfaces}:
             if before.get((address, interface)) == interfaces.get((address, interface)):
                 continue
+            key = INTERFACE, interface
             exporter = self.domains.exporters.get(address)
-            for domain in exporter.domains.values() if exporter else ():
-                if (name := domain.names.get((INTERFACE, interface))) is not None:
-                    self._tell_name(domain, (INTERFACE, interface), name, seen_ms)
+            numbers = {domain.number: domain.names.get(key) for domain in exporter.domains.values()} if exporter else {}
+            # Of domain 0 even when the exporter is silent about the interface, or altogether.
+            for number, learnt in {0: None, **numbers}.items():
+                if learnt is not None or not number:
+                    self._tell_name(address, number, key, learnt or Name(), seen_ms)
 
-    def _tell_name(self, domain: Domain, key: Key, name: Name, seen_ms: int) -> None:
-        kind, number = key
-        said = self.interfaces.get((domain.exporter.address, number)) if kind == INTERFACE else None
+    def _tell_name(self, address: str, number: int, key: Key, name: Name, seen_ms: int) -> None:
+        said = self.interfaces.get((address, key[1])) if key[0] == INTERFACE else None
         shown = name.under(said) if said else name
-        self.observe("exporter_name", domain, seen_ms, {"kind": kind, "id": number, **shown._asdict()})
+        self._observe("exporter_name", address, number, seen_ms, {"kind": key[0], "id": key[1], **shown._asdict()})
 
     def observe(self, table: str, domain: Domain, seen_ms: int, row: dict[str, object]) -> None:
         """Hand out what an exporter told of itself; ``row``: the table's columns after ``domain``."""
+        self._observe(table, domain.exporter.address, domain.number, seen_ms, row)
+
+    def _observe(self, table: str, address: str, number: int, seen_ms: int, row: dict[str, object]) -> None:
         if self._observed >= _OBSERVED:
-            domain.tally("observations_dropped")
+            self.tally(address, number, "observations_dropped")
             return
         self._observed += 1
-        head = {"time": seen_ms // 1000, "exporter": domain.exporter.address, "domain": domain.number}
+        head = {"time": seen_ms // 1000, "exporter": address, "domain": number}
         self.observations.setdefault(table, []).append({**head, **row})
 
     def take_observations(self) -> dict[str, list[dict[str, object]]]:

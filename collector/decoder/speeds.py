@@ -1,0 +1,41 @@
+"""Counters that no interface could carry: beyond twice what its speed allows over the flow's duration."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collector.decoder.domains import Source
+from sinks.schema import Flag
+
+Array = NDArray[Any]
+
+_SLACK_MS = 1_000  # exporters tell times by the second, and a flow of one packet lasts no time at all
+_TWICE = 2 / 8 / 1000  # octets a ms of twice a bit a second
+
+
+def flag_beyond_speed(columns: dict[str, Array], sources: list[Source], labels: tuple[str, ...]) -> Array | None:
+    """Flag rows IMPLAUSIBLE; which ones.  None: no speed of any interface is known.
+
+    Octets are taken as exported: estimates of a sampled flow are far off by chance, and these are less than the truth,
+    so that no flow is flagged that could have been.
+    """
+    speeds = {source.domain.exporter.address: source.domain.exporter.speeds for source in sources}
+    table = {
+        code << 32 | interface: speed
+        for code, address in enumerate(labels)
+        for interface, speed in speeds.get(address, {}).items()
+    }
+    if not table:
+        return None
+    keys = np.array(sorted(table), "u8")
+    values = np.array([table[int(key)] for key in keys], "f8")
+    most = np.full(len(columns["octets"]), np.inf)
+    for column in ("in_if", "out_if"):
+        wanted = columns["exporter"].astype("u8") << np.uint64(32) | columns[column]
+        found = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        most = np.minimum(most, np.where(keys[found] == wanted, values[found], np.inf))
+    lasted = (columns["ts"] - columns["ts_start"]).view("i8") + _SLACK_MS
+    beyond: Array = (columns["octets"] > most * lasted * _TWICE) & (columns["flags"] & Flag.IMPLAUSIBLE.value == 0)
+    columns["flags"][beyond] |= np.uint32(Flag.IMPLAUSIBLE)
+    return beyond
