@@ -141,6 +141,19 @@ def check(config: Config = None) -> None:
     typer.echo(describe(_settings(config)))
 
 
+@app.command()
+def elements(
+    pen: Annotated[
+        int | None, typer.Option("--pen", min=0, help="of this enterprise only; 0 is IANA, 29305 the reverse direction")
+    ] = None,
+    config: Config = None,
+) -> None:
+    """List which information element fills which column, in order of precedence."""
+    from flowtide.elements import lines, show
+
+    typer.echo(show(lines(_settings(config).collector.decoder.extra), pen))
+
+
 def _settings(config: Path | None) -> Settings:
     settings = load(config)
     configure_logging(settings.log.level, json_lines=settings.log.json_lines)
