@@ -53,6 +53,32 @@ def test_the_interval_of_an_options_record(said: dict[int, int], expected: int |
     assert interval_of({(element, 0): value for element, value in said.items()}) == expected
 
 
+@pytest.mark.parametrize(
+    ("said", "probability", "expected"),
+    [
+        ({304: 4}, 0.001, 1000),  # uniform probabilistic
+        ({304: 4}, 0.0, None),
+        ({304: 4}, float("nan"), None),
+        ({304: 4}, 2.0, None),
+        ({34: 50}, 0.001, 50),
+        ({304: 2, 307: 1000, 308: 99_000}, None, 100),  # systematic by time: 1 ms of 100
+        ({304: 1, 307: 1000, 308: 99_000}, None, None),
+        ({304: 2, 307: 1000, 308: 0}, None, None),
+    ],
+)
+def test_intervals_by_chance_and_by_time(said: dict[int, int], probability: float | None, expected: int | None) -> None:
+    assert interval_of({(element, 0): value for element, value in said.items()}, probability) == expected
+
+
+@pytest.mark.parametrize("form", ["!f", "!d"])
+def test_a_probability_is_a_float_of_either_length(form: str) -> None:
+    one = decoder()
+    said = flowset(3, options10(300, 1, (149, 4), (311, struct.calcsize(form))))
+    add(one, ipfix(said, flowset(300, struct.pack("!I", 1) + struct.pack(form, 0.01))))
+    add(one, ipfix(flowset(2, template(256, (7, 2))), flowset(256, b"\0\x50")))
+    assert sampling(one) == [(100, SamplingSource.DOMAIN)]
+
+
 def test_an_exporter_that_says_nothing_is_assumed_to_send_all() -> None:
     one = decoder()
     add(one, v9(FLOWS, flow()))
