@@ -29,9 +29,9 @@ def opaque(kind: int, body: bytes, length: int | None = None) -> bytes:
     return u(kind, len(body) if length is None else length) + body + bytes(-len(body) % 4)
 
 
-def datagram(*samples: bytes, count: int | None = None, agent: int = 3, six: bool = False) -> bytes:
+def datagram(*samples: bytes, count: int | None = None, agent: int = 3, six: bool = False, number: int = 77) -> bytes:
     address = u(2) + bytes(16) if six else u(1) + b"\x0a\0\0\1"
-    return u(5) + address + u(agent, 77, 123_456, len(samples) if count is None else count) + b"".join(samples)
+    return u(5) + address + u(agent, number, 123_456, len(samples) if count is None else count) + b"".join(samples)
 
 
 def flow(*records: bytes, rate: int = 64, in_if: int = 7, out_if: int = 8, drops: int = 0, count: int = -1) -> bytes:
@@ -231,6 +231,13 @@ def test_what_is_sound_is_kept_and_the_rest_counted(payload: bytes, sound: int, 
     decoder, found = decode(payload)
     assert len(found) == sound
     assert tally(decoder)[counter] == 1
+
+
+def test_datagrams_that_are_missed_are_seen_by_their_numbers() -> None:
+    decoder, _ = decode(*(datagram(GOOD, number=number) for number in (5, 6, 10, 10, 11)))
+    decoder.close()
+    counted = tally(decoder)
+    assert (counted["sequence_missed"], counted["sequence_duplicate"]) == (3, 1)
 
 
 def test_no_samples_is_no_fault() -> None:
