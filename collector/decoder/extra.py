@@ -89,10 +89,13 @@ class Extras:
         texts: list[list[str]] = []
         of_code: list[Array] = []
         for place, choice in places:
-            codes, values = _distinct(rows, place)
-            # Numbered anew at each step, so that the product of two numbers of values cannot grow too large.
-            _, firsts, combined = np.unique(combined * len(values) + codes, return_index=True, return_inverse=True)
-            combined = combined.reshape(-1)
+            codes, of_value, values = _distinct(rows, place)
+            if not texts:
+                firsts, combined = of_value, codes
+            else:
+                # Numbered anew at each step, so that the product of two numbers of values cannot grow too large.
+                _, firsts, combined = np.unique(combined * len(values) + codes, return_index=True, return_inverse=True)
+                combined = combined.reshape(-1)
             texts.append([_text(value, choice.type, layout.fields[place].length) for value in values])
             of_code.append(codes)
         numbers = np.zeros(len(firsts), "u4")
@@ -141,8 +144,8 @@ class ExtraLabels:
         return number
 
 
-def _distinct(rows: Rows, place: Place) -> tuple[Array, list[bytes]]:
-    """The field's distinct values, and by row which of them it is."""
+def _distinct(rows: Rows, place: Place) -> tuple[Array, Array, list[bytes]]:
+    """By row which of the field's distinct values it has, the first row of each, and the values."""
     buffer, starts, lengths = rows.spans(place)
     used = np.minimum(lengths, _LONGEST)
     width = int(used.max(initial=0))
@@ -151,8 +154,24 @@ def _distinct(rows: Rows, place: Place) -> tuple[Array, list[bytes]]:
     octets[np.arange(width) >= used[:, None]] = 0
     # The length stands before the octets, so that zeros at the end of a value count.
     keys = np.concatenate([used.astype("u1")[:, None], octets], axis=1)
-    values, codes = np.unique(np.ascontiguousarray(keys).view(f"V{width + 1}").reshape(-1), return_inverse=True)
-    return codes.reshape(-1), [value[1 : 1 + value[0]] for value in (each.tobytes() for each in values)]
+    firsts, codes = _same(keys)
+    return codes, firsts, [value[1 : 1 + value[0]] for value in (each.tobytes() for each in keys[firsts])]
+
+
+def _same(keys: Array) -> tuple[Array, Array]:
+    """Of the rows of octets (uint8, rows x width): where each distinct one is first, and by row which it is."""
+    # Sums are sorted faster than octets (2.9 against 4.8 ms for 16 k values of 20); that equal sums are of equal octets
+    # is looked up, not believed.
+    _, firsts, codes = np.unique(keys.astype("u8") @ _weights(keys.shape[1]), return_index=True, return_inverse=True)
+    codes = codes.reshape(-1)
+    if not np.array_equal(keys[firsts][codes], keys):
+        whole = np.ascontiguousarray(keys).view(f"V{keys.shape[1]}").reshape(-1)
+        _, firsts, codes = np.unique(whole, return_index=True, return_inverse=True)
+    return firsts, codes.reshape(-1)
+
+
+def _weights(width: int) -> Array:
+    return np.random.default_rng(1).integers(1, 2**63, width, "u8")
 
 
 def _text(value: bytes, kind: str, length: int) -> str:

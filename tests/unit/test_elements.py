@@ -1,4 +1,4 @@
-"""``flowtide elements`` tells what the decoder does: each element it lists fills its column, at each length it lists."""
+"""``flowtide elements`` tells what the decoder does: each element fills its column, at each length listed."""
 
 from collections.abc import Iterator
 

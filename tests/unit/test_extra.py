@@ -4,10 +4,11 @@ import json
 import struct
 from typing import Any
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from collector.decoder import Decoder
+from collector.decoder import Decoder, extra
 from collector.settings import DecoderSettings
 from tests.wire import add, counts, flowset, ipfix, rows, take, template, v9
 
@@ -72,6 +73,13 @@ def test_values_as_text(choice: str, field: tuple[int, int], value: bytes, text:
     decoder = chosen(choice)
     add(decoder, v9(flowset(0, template(256, (7, 2), field)), flowset(256, b"\0\x50" + value)))
     assert extras(decoder) == [{choice.partition("=")[0]: text}]
+
+
+def test_values_of_equal_sums_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extra, "_weights", lambda width: np.ones(width, "u8"))
+    decoder = chosen("applicationName")
+    add(decoder, ipfix(flowset(2, template(256, (96, 65_535))), flowset(256, b"\x02ab\x02ba\x02ab\x02cc")))
+    assert [said["applicationName"] for said in extras(decoder)] == ["ab", "ba", "ab", "cc"]
 
 
 def test_a_value_is_cut_and_a_batch_has_so_many_texts() -> None:
