@@ -114,10 +114,13 @@ class Domain:
     def follow(self, number: int, units: int, export_s: int, uptime_ms: int, received_ms: int) -> None:
         """Account for a message's sequence number (``sequence``), and for its clock unless ``export_s`` is 0."""
         if export_s:
-            skew = abs(export_s * 1000 - received_ms)
-            self.clock_skew_ms += min(skew, _MOST_SKEW_MS)
+            skew = export_s * 1000 - received_ms
+            if skew < 0:
+                skew = -skew
             if skew > self.exporter.skew_ms:
                 self.clock_skew_messages += 1
+                skew = min(skew, _MOST_SKEW_MS)
+            self.clock_skew_ms += skew
         self.sequence.follow(number, units, export_s, uptime_ms, received_ms)
 
     def tally(self, counter: str, by: int = 1) -> None:
