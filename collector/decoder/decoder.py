@@ -270,11 +270,11 @@ class Decoder:
             if refused:
                 self._intake.tally("", 0, "rows_extra_refused", refused)
             reverse = fill(segment, messages, part, self._settings.reverse)
-            flag_beyond_speed(part, messages.sources, messages.labels)
+            flag_beyond_speed(part, messages.speeds)
             self._count(messages, segment.runs, segment.runs.counts, "rows")
             self._count_flags(messages, segment.runs, part["flags"])
             if reverse is not None:
-                flag_beyond_speed(reverse[0], messages.sources, messages.labels)
+                flag_beyond_speed(reverse[0], messages.speeds)
                 reversed_rows.append(reverse[0])
                 for counter in ("rows", "rows_reverse"):
                     self._count(messages, segment.runs, reverse[1], counter)
@@ -283,9 +283,7 @@ class Decoder:
             columns = {
                 name: np.concatenate([columns[name], *(each[name] for each in reversed_rows)]) for name in columns
             }
-        return Batch(
-            columns, {"exporter": messages.labels, "collector": (self._collector,), "extra": labels.labels}
-        )
+        return Batch(columns, {"exporter": messages.labels, "collector": (self._collector,), "extra": labels.labels})
 
     def _count(self, messages: Messages, runs: Runs, rows: Array, counter: str) -> None:
         """Count rows by exporter and domain; ``rows`` has their number for each run."""

@@ -1,11 +1,13 @@
 """What a message says for all its records, as arrays over messages, and how it is spread over their rows."""
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from collector.decoder.domains import Source
+from collector.decoder.speeds import Table, speed_table
 from collector.settings import TimeSettings
 
 Array = NDArray[Any]
@@ -34,6 +36,11 @@ class Messages:
         intervals = [source.interval for source in sources]
         self.interval: Array = np.array([interval for interval, _ in intervals], "u4")[self.source]
         self.interval_source: Array = np.array([said for _, said in intervals], "u1")[self.source]
+
+    @cached_property
+    def speeds(self) -> Table | None:
+        """Speeds of the exporters' interfaces."""
+        return speed_table(self.sources, self.labels)
 
 
 class Runs:

@@ -14,12 +14,12 @@ _SLACK_MS = 1_000  # exporters tell times by the second, and a flow of one packe
 _TWICE = 2 / 8 / 1000  # octets a ms of twice a bit a second
 
 
-def flag_beyond_speed(columns: dict[str, Array], sources: list[Source], labels: tuple[str, ...]) -> Array | None:
-    """Flag rows IMPLAUSIBLE; which ones.  None: no speed of any interface is known.
+Table = tuple[Array, Array]
+"""Exporter's code << 32 | interface (uint64), ascending, and bits a second of each (float64)."""
 
-    Octets are taken as exported: estimates of a sampled flow are far off by chance, and these are less than the truth,
-    so that no flow is flagged that could have been.
-    """
+
+def speed_table(sources: list[Source], labels: tuple[str, ...]) -> Table | None:
+    """Speeds of the interfaces of a group's exporters; made once for all its segments.  None: no speed is known."""
     speeds = {source.domain.exporter.address: source.domain.exporter.speeds for source in sources}
     table = {
         code << 32 | interface: speed
@@ -29,7 +29,18 @@ def flag_beyond_speed(columns: dict[str, Array], sources: list[Source], labels: 
     if not table:
         return None
     keys = np.array(sorted(table), "u8")
-    values = np.array([table[int(key)] for key in keys], "f8")
+    return keys, np.array([table[int(key)] for key in keys], "f8")
+
+
+def flag_beyond_speed(columns: dict[str, Array], table: Table | None) -> Array | None:
+    """Flag rows IMPLAUSIBLE; which ones.  None: no speed of any interface is known.
+
+    Octets are taken as exported: estimates of a sampled flow are far off by chance, and these are less than the truth,
+    so that no flow is flagged that could have been.
+    """
+    if table is None:
+        return None
+    keys, values = table
     most = np.full(len(columns["octets"]), np.inf)
     for column in ("in_if", "out_if"):
         wanted = columns["exporter"].astype("u8") << np.uint64(32) | columns[column]
