@@ -116,6 +116,7 @@ def observation_schema(table: str) -> pa.Schema:
         "timestamp[s]": pa.timestamp("s", "UTC"),
         "string": pa.string(),
         "uint32": pa.uint32(),
+        "uint64": pa.uint64(),
         "int64": pa.int64(),
     }
     return pa.schema([(column.name, types[column.arrow]) for column in OBSERVATIONS[table]])
