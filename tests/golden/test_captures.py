@@ -102,3 +102,16 @@ def test_sampling_is_what_the_exporter_said(name: str) -> None:
 
 def test_all_are_there() -> None:
     assert len(index()) == 70
+
+
+def test_what_is_no_flow_export_is_dropped_and_counted() -> None:
+    """By the README: one packet of NetFlow v1, and one of no version at all."""
+    versions = index()["mixed_bitkeks_one_source"]["totals"]["packets_by_version"]
+    counts = decode("mixed_bitkeks_one_source").counts
+    dropped = sum(value for name, value in counts.items() if name.startswith("datagrams_dropped_"))
+    assert dropped == versions["v1"] + versions["vNone"] == 2
+
+
+@pytest.mark.parametrize("name", ["sflow_td_counters", "sflow_tg_15918", "sflow_tg_example"])
+def test_counter_samples_are_all_counted(name: str) -> None:
+    assert decode(name).counts["samples_counter"] == index()[name]["totals"]["counter_samples"] > 0
