@@ -71,12 +71,30 @@ def decode_arrow(body: bytes | memoryview) -> pa.RecordBatch:
 
 
 def decode(body: bytes | memoryview, columns: Sequence[Column]) -> Batch:
-    """The batch of a message; CodecError when a column is missing, too many or of another type."""
-    rows = decode_arrow(body)
+    """The batch of a message; CodecError as ``complete``."""
+    return from_record_batch(complete(decode_arrow(body), columns), columns)
+
+
+def complete(rows: pa.RecordBatch, columns: Sequence[Column]) -> pa.RecordBatch:
+    """The rows with these columns; what a writer of an older version did not know of is blank.
+
+    CodecError when a column is missing that every version has, too many or of another type.
+    """
     expected = arrow_schema(columns)
-    if not rows.schema.equals(expected):
-        raise CodecError(f"columns differ: {_difference(rows.schema, expected)}")
-    return from_record_batch(rows, columns)
+    if rows.schema.equals(expected):
+        return rows
+    younger = [column for column in columns if column.since > 1 and column.name not in rows.schema.names]
+    blank = to_record_batch(Batch.empty(younger, rows.num_rows), younger)
+    arrays = {
+        **dict(zip(rows.schema.names, rows.columns, strict=True)),
+        **dict(zip(blank.schema.names, blank.columns, strict=True)),
+    }
+    found = pa.schema([(name, array.type) for name, array in arrays.items()])
+    if set(found.names) != set(expected.names) or any(
+        found.field(n).type != expected.field(n).type for n in found.names
+    ):
+        raise CodecError(f"columns differ: {_difference(found, expected)}")
+    return pa.RecordBatch.from_arrays([arrays[name] for name in expected.names], schema=expected)
 
 
 def from_record_batch(rows: pa.RecordBatch, columns: Sequence[Column]) -> Batch:

@@ -101,8 +101,10 @@ class EnrichedHeaders:
 
 
 def _kind(headers: Headers) -> Kind:
-    if headers["version"] != str(SCHEMA_VERSION):
-        raise HeaderError(f"schema version {headers['version']}: this reader knows {SCHEMA_VERSION}; upgrade it first")
+    if not 1 <= int(headers["version"]) <= SCHEMA_VERSION:
+        raise HeaderError(
+            f"schema version {headers['version']}: this reader knows up to {SCHEMA_VERSION}; upgrade it first"
+        )
     if headers["kind"] == "flow":
         return "flow"
     if headers["kind"] == "observation":

@@ -78,6 +78,7 @@ class Column:
     stage: Stage
     doc: str
     element: int | None = None  # IANA information element it is first of all read from
+    since: int = 1  # SCHEMA_VERSION that brought it: messages of older writers lack it, and it is blank
 
     @property
     def is_label(self) -> bool:
@@ -128,7 +129,14 @@ FLOW: tuple[Column, ...] = (
     Column("icmp", "u2", "UInt16", "decode", "ICMP type x 256 + code", 32),
     Column("received", "M8[ms]", "DateTime64(3,'UTC') CODEC(Delta, ZSTD(1))", "decode", "when our host read it"),
     Column("collector", LABEL, _LABEL, "decode", "the collector that decoded it"),
-    Column("extra", LABEL, "Map(LowCardinality(String), String)", "decode", "chosen elements by name; a JSON object"),
+    Column(
+        "extra",
+        LABEL,
+        "Map(LowCardinality(String), String)",
+        "decode",
+        "chosen elements by name; a JSON object",
+        since=2,
+    ),
     Column("octets_est", "i8", _COUNTER, "enrich", "octets x sampling interval"),
     Column("packets_est", "i8", _COUNTER, "enrich", "packets x sampling interval"),
     Column("sub_id", "u8", "UInt64", "enrich", "keyed hash of the subscriber, 0 none"),

@@ -25,7 +25,7 @@ from sinks import (
     StoreUnavailable,
     metrics,
 )
-from sinks.codec import CodecError, arrow_schema, at_rest, decode_arrow, observation_schema
+from sinks.codec import CodecError, at_rest, complete, decode_arrow, observation_schema
 from sinks.delivery import EnrichedHeaders, GapError, HeaderError, SinkPosition, Verdict, judge
 from sinks.rollups import Rollups, Span
 from sinks.schema import ENRICHED, FLOW, OBSERVATIONS
@@ -37,7 +37,6 @@ log = structlog.get_logger("sinks")
 GROUP = "sink"
 _POLL_BYTES = 64 << 20  # a few messages ahead: one is inserted at a time
 _POLL_SECONDS = 0.1
-_ENRICHED_SCHEMA = arrow_schema(ENRICHED)
 _INSERT_COLUMNS = [column.name for column in FLOW]
 _SKIPPED = pa.schema(
     [("time", pa.timestamp("ms", "UTC")), ("partition", pa.uint16()), ("offset", pa.uint64()), ("rows", pa.uint64()),
@@ -176,6 +175,8 @@ class Sink:
     def _rows(self, message: Message, headers: EnrichedHeaders, verdict: Verdict) -> tuple[str, pa.Table]:
         """The table a message goes into, and its rows that count."""
         batch = decode_arrow(message.body)
+        if headers.kind == "flow":
+            batch = complete(batch, ENRICHED)
         if batch.num_rows != headers.rows:
             raise CodecError(f"headers say {headers.rows} rows, the body has {batch.num_rows}")
         rows = batch.slice(verdict.first_row)
@@ -183,8 +184,6 @@ class Sink:
             if headers.table not in OBSERVATIONS or not batch.schema.equals(observation_schema(headers.table)):
                 raise CodecError(f"not an observation we know: {headers.table!r}")
             return headers.table, pa.Table.from_batches([rows])
-        if not batch.schema.equals(_ENRICHED_SCHEMA):
-            raise CodecError("the columns are not those of an enriched flow")
         count = rows.num_rows
         placed = {
             **{name: rows.column(name) for name in rows.schema.names},

@@ -56,3 +56,12 @@ def test_an_observation_is_rows_of_its_table() -> None:
     rows = decode_arrow(encode_observation("stage_1m", [row])).to_pylist()
     assert rows[0]["value"] == 7
     assert rows[0]["time"].timestamp() == 60
+
+
+def test_a_message_of_an_older_writer_has_blanks() -> None:
+    old = [column for column in RAW if column.since == 1]
+    assert len(old) < len(RAW)
+    before = batch_of(5)
+    after = decode(encode(before, old), RAW)
+    assert after.text("exporter") == before.text("exporter")
+    assert after.text("extra") == ["{}"] * 5
