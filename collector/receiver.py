@@ -48,7 +48,8 @@ class ReceiverSettings(Part):
     """How datagrams are read from the sockets."""
 
     listen: tuple[str, ...] = Field(
-        ("0.0.0.0:2055", "0.0.0.0:4739", "0.0.0.0:6343"), description="HOST:PORT or [HOST]:PORT; busy: the next free one"
+        ("0.0.0.0:2055", "0.0.0.0:4739", "0.0.0.0:6343"),
+        description="HOST:PORT, [HOST]:PORT; busy: the next free one",
     )
     receiver: Literal["auto", "recvmmsg", "asyncio"] = Field("auto", description="auto: recvmmsg where there is one")
     buffer_bytes: int = Field(64 << 20, ge=4_608, le=1 << 31, description="asked of the kernel for each socket")

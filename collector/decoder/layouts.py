@@ -223,9 +223,7 @@ class _Reader:
             place = self._places.get(element)  # of any length, variable too
             if place is not None:
                 size, frame_type = self._first((FRAME_SIZE,)), self._first((FRAME_TYPE,))
-                return Section(
-                    kind, place, size, frame_type, self._first(SECTION_OFFSETS), self._first(SECTION_SIZES)
-                )
+                return Section(kind, place, size, frame_type, self._first(SECTION_OFFSETS), self._first(SECTION_SIZES))
         return None
 
     def _first(self, elements: Iterable[int]) -> Place | None:

@@ -82,7 +82,7 @@ def test_a_new_beginning_costs_no_more_than_it_could(old: int, new: int, sizes: 
 @given(streams())
 def test_a_restart_between_two_messages_is_not_seen(stream: tuple[list[Message], list[Message]]) -> None:
     """Save and restore wherever no gap is open: the counts are the same."""
-    sent, arrived = stream
+    _, arrived = stream
     whole, parts = sequence(), sequence()
     totals: dict[str, int] = {}
     for number, units, export_s in arrived:
