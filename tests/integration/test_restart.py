@@ -18,7 +18,7 @@ from tests.wire import assert_adds_up
 
 pytestmark = pytest.mark.shared
 
-SPLITS = 5  # of captures with more datagrams, a sample
+SPLITS = 2  # of captures with more datagrams, a sample
 SETTINGS = DecoderSettings(times=TRUST_ALL, held_sampler_seconds=0)
 
 
