@@ -1,0 +1,213 @@
+"""Records what real programs, and our simulator, send of known traffic: hex, a line a datagram, and the truth.
+
+softflowd and pmacctd read the packets of ``traffic.py``; the truth is summed from these packets, the simulator's is its
+own ``truth()`` and the flows that it drew.  Nothing of the collector is used.  The datagrams hold the time of their
+recording, so each run writes other hex, but never another truth:
+
+    python -m tests.golden.record
+"""
+
+import json
+import select
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from scapy.packet import Packet
+from scapy.utils import wrpcap
+
+from flowtide.simulator.exporters import PLANS, SimulatedNetwork
+from flowtide.simulator.population import populations
+from flowtide.simulator.traffic import Traffic
+from tests.end_to_end.exporters import program
+from tests.golden.traffic import Flow, flow, flows, packets
+from tests.wire import NOW
+
+RECORDED = Path(__file__).parent / "recorded"
+_SAMPLED = 81  # sFlow repeats each packet's first 128 octets: fewer of them do
+_SIMULATED = ("simulator-v9-sampled", "simulator-v9", "simulator-ipfix-sampled")  # in order of PLANS
+_SEED, _RATE = 7, 100.0
+
+
+@dataclass
+class Truth:
+    """What the datagrams must come to; ``buckets`` are flows, packets and octets by bucket, where they are known."""
+
+    proves: str
+    flows: list[Flow]
+    totals: tuple[int, int, int] = (0, 0, 0)
+    sampling: int = 1
+    buckets: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.totals = len(self.flows), sum(each[5] for each in self.flows), sum(each[6] for each in self.flows)
+
+    def text(self) -> str:
+        """As the file has it: a flow a line."""
+        fields = asdict(self)
+        lines = ",\n".join(f"  {json.dumps(each)}" for each in fields.pop("flows"))
+        return json.dumps(fields, indent=1)[:-2] + f',\n "flows": [\n{lines}\n ]\n}}\n'
+
+
+def truths() -> dict[str, Truth]:
+    """By name of the recording."""
+    sent = packets()
+    everything = flows(sent)
+    four = [each for each in everything if ":" not in each[0]]
+    found = {
+        "softflowd-v5-of-known-traffic": Truth("softflowd 1.1.0, version 5: the flows of IPv4", four),
+        "softflowd-v9-of-known-traffic": Truth("softflowd 1.1.0, version 9: all flows", everything),
+        "softflowd-ipfix-of-known-traffic": Truth("softflowd 1.1.0, IPFIX: all flows", everything),
+        "nfprobe-v9-of-known-traffic": Truth("pmacctd 1.7.7 nfprobe, version 9: all flows", everything),
+        "nfprobe-ipfix-of-known-traffic": Truth("pmacctd 1.7.7 nfprobe, IPFIX: all flows", everything),
+        "sfprobe-sflow-of-known-traffic": Truth(
+            "pmacctd 1.7.7 sfprobe, 1 in 1: each packet, its frame's octets and a checksum's 4",
+            sorted((*flow(each)[:6], len(each) + 4) for each in sent[:_SAMPLED]),
+        ),
+    }
+    return found | simulate(())
+
+
+def simulate(to: tuple[tuple[str, int], ...]) -> dict[str, Truth]:
+    """Let the simulator send three seconds to an address for each exporter, or nowhere; what it sent."""
+    network = SimulatedNetwork(_SEED, _RATE, to or (("127.0.0.1", 9),), daily_curve=False)
+    try:
+        for second in range(4):
+            network.send(float(NOW + second))
+        sent = network.truth()
+        exporters = network.exporters
+    finally:
+        network.close()
+    people = populations(_SEED)
+    found = {}
+    for at, (name, plan) in enumerate(zip(_SIMULATED, PLANS, strict=True)):
+        buckets = {row.bucket: (row.flows, row.packets, row.octets) for row in sent if row.exporter == exporters[at]}
+        drawn = Traffic(plan.service, people[plan.service], plan.sampling, (_SEED, 2, at)).take(
+            sum(row[0] for row in buckets.values())
+        )
+        found[name] = Truth(
+            f"our simulator's exporter of domain {plan.domain}: the flows drawn, and what truth() says of them",
+            sorted(_drawn(each) for each in drawn),
+            sampling=plan.sampling,
+            buckets=dict(sorted(buckets.items())),
+        )
+    return found
+
+
+def _drawn(each: Any) -> Flow:
+    source, destination = (ip_address(bytes(each[end])) for end in ("src", "dst"))
+    return (
+        str(getattr(source, "ipv4_mapped", None) or source),
+        str(getattr(destination, "ipv4_mapped", None) or destination),
+        *(int(each[name]) for name in ("src_port", "dst_port", "proto", "packets", "octets")),
+    )  # type: ignore[return-value]
+
+
+class Inbox:
+    """A socket on the loopback that keeps what it gets."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 21)
+        self._socket.bind(("127.0.0.1", 0))
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, port = self._socket.getsockname()
+        return host, port
+
+    def drain(self, quiet: float = 0.5) -> list[bytes]:
+        """What has come, and comes until nothing did for ``quiet`` seconds."""
+        found = []
+        while select.select([self._socket], [], [], quiet)[0]:
+            found.append(self._socket.recv(65_535))
+        return found
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def _softflowd(capture: Path, folder: Path, port: int, version: int) -> None:
+    subprocess.run(
+        [program("softflowd", "softflowd"), "-r", capture.name, "-n", f"127.0.0.1:{port}", "-d", "-p", folder / "pid",
+         "-c", "none", "-v", str(version)],
+        cwd=folder,  # it tells the name of its file as the interface's
+        check=True, timeout=30, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+@contextmanager
+def _pmacctd(capture: Path, folder: Path, port: int, probe: str, **settings: object) -> Iterator[None]:
+    lines = {
+        "daemonize": "false", "pcap_savefile": capture, "plugins": probe,
+        "aggregate": "src_host, dst_host, src_port, dst_port, proto, tos, tcpflags",
+        f"{probe}_receiver": f"127.0.0.1:{port}", "plugin_pipe_size": 10_000_000, "plugin_buffer_size": 100_000,
+        **settings,
+    }  # fmt: skip
+    config = folder / f"{probe}.conf"
+    config.write_text("".join(f"{key}: {value}\n" for key, value in lines.items()))
+    process = subprocess.Popen(
+        [program("pmacctd", "pmacct"), "-f", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _probe(inbox: Inbox, capture: Path, folder: Path, probe: str, **settings: object) -> list[bytes]:
+    with _pmacctd(capture, folder, inbox.address[1], probe, **settings):
+        found = inbox.drain(5.0)  # it sends when its timers say so
+    return found + inbox.drain()
+
+
+def recordings(sent: list[Packet], folder: Path) -> dict[str, list[bytes]]:
+    """Run all of them; datagrams by name."""
+    whole, first = folder / "whole.pcap", folder / "first.pcap"
+    wrpcap(str(whole), sent)
+    wrpcap(str(first), sent[:_SAMPLED])
+    found: dict[str, list[bytes]] = {}
+    with ExitStack() as stack:
+
+        def inbox() -> Inbox:
+            made = Inbox()
+            stack.callback(made.close)
+            return made
+
+        for name, version in (("v5", 5), ("v9", 9), ("ipfix", 10)):
+            made = inbox()
+            _softflowd(whole, folder, made.address[1], version)
+            found[f"softflowd-{name}-of-known-traffic"] = made.drain()
+        probes: tuple[tuple[str, Callable[[], list[bytes]]], ...] = (
+            ("nfprobe-v9", lambda: _probe(inbox(), whole, folder, "nfprobe", nfprobe_version=9)),
+            ("nfprobe-ipfix", lambda: _probe(inbox(), whole, folder, "nfprobe", nfprobe_version=10)),
+            ("sfprobe-sflow",
+             lambda: _probe(inbox(), first, folder, "sfprobe", sfprobe_agentip="192.0.2.77", sampling_rate=1)),
+        )  # fmt: skip
+        for name, run in probes:
+            found[f"{name}-of-known-traffic"] = run()
+        inboxes = [inbox() for _ in _SIMULATED]
+        simulate(tuple(each.address for each in inboxes))
+        found |= {name: each.drain() for name, each in zip(_SIMULATED, inboxes, strict=True)}
+    return found
+
+
+def main() -> None:
+    """Write them all."""
+    RECORDED.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        found = recordings(packets(), Path(folder))
+    for name, truth in truths().items():
+        (RECORDED / f"{name}.hex").write_text("".join(f"{each.hex()}\n" for each in found[name]))
+        (RECORDED / f"{name}.json").write_text(truth.text())
+
+
+if __name__ == "__main__":
+    main()
