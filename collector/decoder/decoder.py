@@ -216,9 +216,8 @@ class Decoder:
         _, count, uptime_ms, export_s, sequence, number = netflow9.HEADER.unpack_from(payload)
         intake = self._intake
         domain = intake.domains.known.get((exporter, 9, number)) or intake.open(exporter, 9, number, received_ms)
-        # The header counts records, some exporters count flowsets; no flowset is without records, so beyond as many
-        # flowsets as the count nothing was announced.  goflow2 and tshark stop there too, nfdump does not.  A count
-        # of 0 was never filled in.
+        # The header counts records, some exporters count flowsets, softflowd only flow records: a count too small is
+        # noted and costs nothing, as nfdump has it (goflow2 and tshark stop there).  A count of 0 was never filled in.
         intake.read(_NETFLOW9, domain, payload, 20, count or _NO_LIMIT, export_s, uptime_ms, received_ms, flags)
         domain.follow(sequence, 1, export_s, uptime_ms, received_ms)
 

@@ -18,7 +18,7 @@ class Reason(StrEnum):
     NO_SOUND_SAMPLE = "no_sound_sample"  # every sFlow sample of the datagram was dropped
     BAD_SET_LENGTH = "bad_set_length"  # shorter than its header or beyond its message
     RESERVED_SET_ID = "reserved_set_id"
-    BEYOND_COUNT = "beyond_count"  # after as many v9 sets as the header counts records, or sFlow samples, records
+    BEYOND_COUNT = "beyond_count"  # sFlow samples or records after as many as were announced
     SHORT_SET = "short_set"  # not one whole record
     ZERO_RECORD = "zero_record"  # the template's records have no bytes: endless many
     NO_RECORD = "no_record"  # NetFlow v5 without one whole record
@@ -44,7 +44,7 @@ _DATAGRAM = (
 )  # fmt: skip
 _DATA = (Reason.SHORT_SET, Reason.ZERO_RECORD)
 _SET = (
-    Reason.BAD_SET_LENGTH, Reason.RESERVED_SET_ID, Reason.BEYOND_COUNT, *_DATA, Reason.HELD_FULL,
+    Reason.BAD_SET_LENGTH, Reason.RESERVED_SET_ID, *_DATA, Reason.HELD_FULL,
     Reason.NO_SOUND_TEMPLATE,
 )  # fmt: skip
 _TEMPLATE = (Reason.TEMPLATE_ID, Reason.TEMPLATE_CUT, Reason.TEMPLATE_EMPTY, Reason.BAD_SCOPE)

@@ -189,11 +189,8 @@ class Intake:
         sets = decoded = held = rows = others = 0
         whole = not flags & _TRUNCATED
         while end - at >= 4:
-            if sets == most_sets:
-                if not _is_padding(message[at:]):
-                    sets += 1
-                    domain.tally(f"sets_dropped_{Reason.BEYOND_COUNT}")
-                break
+            if sets == most_sets and not _is_padding(message[at:]):
+                domain.tally("length_mismatch")  # more than the header counts: the sets' own lengths are believed
             number, length = _unpack(message, at)
             stop = at + length
             if length < 4 or stop > end:

@@ -16,9 +16,6 @@ from tests.golden.traffic import Flow
 from tests.wire import NOW, assert_adds_up, counts, take
 
 NAMES = sorted(path.stem for path in RECORDED.glob("*.hex"))
-# softflowd 1.1.0 counts its flow records only in a v9 header, neither templates nor options: 17 in the first datagram,
-# which has 18 flowsets.  The decoder takes the last one for what nobody announced, and two flows are lost.
-PENDING = {"softflowd-v9-of-known-traffic": "flowsets beyond the header's count are dropped, and these were flows"}
 
 
 def datagrams(name: str) -> list[bytes]:
@@ -47,23 +44,9 @@ def flow(row: Row) -> Flow:
     return row["src_addr"], row["dst_addr"], row["src_port"], second, proto, row["packets"], row["octets"]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(reason=PENDING[name], raises=AssertionError, strict=True))
-        if name in PENDING
-        else name
-        for name in NAMES
-    ],
-)
+@pytest.mark.parametrize("name", NAMES)
 def test_recorded(name: str) -> None:
     assert_true(name, rows(datagrams(name)))
-
-
-def test_softflowd_v9_with_a_header_that_counts_right() -> None:
-    """So it is the count, and nothing else, that flows are lost to."""
-    name = "softflowd-v9-of-known-traffic"
-    assert_true(name, rows([each[:2] + b"\0\xff" + each[4:] for each in datagrams(name)]))
 
 
 def assert_true(name: str, found: list[Row]) -> None:
