@@ -125,7 +125,7 @@ def raw_message(number: int, rows: int, sequence: int) -> tuple[Headers, bytes]:
     return RawHeaders("c", sequence, rows, moment, moment).encode(), encode(batch, RAW)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1))
 def test_every_row_is_stored_and_rolled_up_once(seed: int, tmp_path: Path) -> None:
     chance = Chance(seed)
@@ -244,7 +244,7 @@ def test_a_poison_message_does_not_stop_the_stream(body: bytes, tmp_path: Path) 
     assert "not an Arrow stream" in next(tmp_path.glob("*.json")).read_text()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1))
 def test_a_zombie_enricher_that_appends_late_doubles_nothing(seed: int, tmp_path: Path) -> None:
     chance = Chance(seed)
