@@ -1,6 +1,6 @@
 """A batch: columns of many flow records, one schema version."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,8 +68,3 @@ def _merge_labels(
         table = np.array([numbers.setdefault(value, len(numbers)) for value in values], "u4")
         merged.append(table[array])
     return merged, tuple(numbers)
-
-
-def constant_labels(rows: int, values: Mapping[str, str]) -> Batch:
-    """Label columns that hold one value each."""
-    return Batch({name: np.zeros(rows, "u4") for name in values}, {name: (value,) for name, value in values.items()})
