@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from collector.settings import CollectorSettings
 from enricher.settings import EnricherSettings
-from sinks.settings import BusSettings, HttpSettings, SinkSettings, StoreSettings
+from sinks.settings import BusSettings, HttpSettings, KafkaSettings, SinkSettings, StoreSettings
 
 PREFIX = "FLOWTIDE_"
 _NOT_SETTINGS = {"FLOWTIDE_CONFIG", "FLOWTIDE_SHARED", "FLOWTIDE_NO_SKIP"}
@@ -47,6 +47,7 @@ class Settings(BaseSettings):
     collector: CollectorSettings = CollectorSettings()
     enricher: EnricherSettings = EnricherSettings()
     bus: BusSettings = BusSettings()
+    kafka: KafkaSettings = KafkaSettings()
     store: StoreSettings = StoreSettings()
     sink: SinkSettings = SinkSettings()
     http: HttpSettings = HttpSettings()

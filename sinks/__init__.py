@@ -49,14 +49,25 @@ class OffsetGone(Exception):  # noqa: N818
 
 
 class GenerationLost(Exception):  # noqa: N818
-    """The partitions were given to another member: drop all buffers and positions, begin again from the log's tail."""
+    """The partitions were given out anew: drop all buffers and positions, ask ``assigned`` and begin again."""
+
+
+class Unacknowledged(Exception):  # noqa: N818
+    """Whether the message is in the log is not known: drop all buffers and positions, begin again from its tail."""
+
+
+class BusUnavailable(Exception):  # noqa: N818
+    """The bus does not answer; nothing was changed, the same call may succeed later."""
 
 
 class Producer(Protocol):
     """Appends to one stream; one producer a stream and partition at a time."""
 
     def publish(self, partition: int, headers: Headers, body: bytes) -> int:
-        """Append and return the message's offset once the bus has accepted it; BusFull when there is no room."""
+        """Append and return the message's offset once the bus has accepted it.
+
+        BusFull when there is no room and nothing was appended; Unacknowledged when nobody knows.
+        """
         ...
 
     def last(self, partition: int) -> Headers | None:
@@ -69,10 +80,14 @@ class Producer(Protocol):
 
 
 class Consumer(Protocol):
-    """Reads one stream for one group."""
+    """Reads one stream for one group; used by one thread."""
 
     def assigned(self) -> Sequence[int]:
-        """The partitions this member has."""
+        """The partitions this member has now, none while the group is being formed.
+
+        Begins a generation: when they are given out anew, every other call raises GenerationLost until this is asked
+        again.  Until a partition is sought, ``poll`` gives nothing of it.
+        """
         ...
 
     def committed(self, partition: int) -> Committed | None:
@@ -85,6 +100,10 @@ class Consumer(Protocol):
 
     def bounds(self, partition: int) -> tuple[int, int]:
         """First offset still there, and the offset the next message will get."""
+        ...
+
+    def end(self, partition: int) -> int:
+        """The offset the next message will get, as far as is known without asking: for lag, not for decisions."""
         ...
 
     def poll(self, max_bytes: int, timeout_seconds: float) -> Sequence[Message]:

@@ -97,6 +97,10 @@ class MemoryConsumer:
         """First offset kept and the end."""
         return self._bus.first[self._stream, partition], len(self._bus.logs[self._stream, partition])
 
+    def end(self, partition: int) -> int:
+        """The next offset."""
+        return self.bounds(partition)[1]
+
     def poll(self, max_bytes: int, timeout_seconds: float) -> Sequence[Message]:
         """All that is new."""
         with self._bus.changed:

@@ -14,7 +14,13 @@ class Part(BaseModel):
 class BusSettings(Part):
     """Where flow messages wait between the parts."""
 
-    url: str = Field("spool:{data}/bus", description="spool:DIRECTORY; {data} is the data directory")
+    url: str = Field(
+        "spool:{data}/bus",
+        description="spool:DIRECTORY, or kafka://HOST:PORT,HOST:PORT; {data} is the data directory",
+    )
+    outbox: str = Field(
+        "{data}/outbox", description="where a collector keeps messages until Kafka has acknowledged them"
+    )
     partitions: int = Field(2, ge=1, le=1024, description="about flows a second / 100,000; fixed once made")
     compression: Literal["none", "lz4", "zstd"] = "lz4"
     segment_bytes: PositiveInt = Field(64 << 20, description="a segment file of the spool ends here")
@@ -22,6 +28,25 @@ class BusSettings(Part):
         8 << 30, description="bound of the whole spool; beyond it the collector drops, counted"
     )
     sync_seconds: float = Field(1.0, gt=0, le=60, description="how often accepted messages are flushed to the disk")
+
+
+class KafkaSettings(Part):
+    """How the brokers of ``bus.url`` are reached, and how the topics are made."""
+
+    tls: bool = Field(default=False, description="speak TLS to the brokers")
+    ca_file: str = Field("", description="PEM of the authorities trusted; empty: the system's")
+    cert_file: str = Field("", description="PEM of our certificate, where brokers ask for one")
+    key_file: str = Field("", description="PEM of its key")
+    sasl: Literal["", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field("", description="empty: no login")
+    user: str = ""
+    password: SecretStr = SecretStr("")
+    topic_prefix: str = Field("", description="before flows.raw and flows.enriched, on a shared cluster")
+    replication: PositiveInt = Field(1, description="copies of each topic that is made; three on a cluster")
+    raw_hours: PositiveInt = Field(24, description="flows.raw is kept this long: longer than the enricher ever lags")
+    enriched_hours: PositiveInt = Field(72, description="flows.enriched: longer than the store is ever down")
+    create_topics: bool = Field(default=True, description="make missing topics; false: refuse to start")
+    session_seconds: float = Field(30.0, ge=6, le=300, description="a silent member loses its partitions after this")
+    in_flight_bytes: PositiveInt = Field(32 << 20, description="sent and not acknowledged; beyond, the outbox waits")
 
 
 class StoreSettings(Part):

@@ -328,6 +328,10 @@ class SpoolConsumer:
         """First offset still there, and the next one to be written."""
         return self._logs[partition].bounds()
 
+    def end(self, partition: int) -> int:
+        """The next offset to be written."""
+        return self._logs[partition].bounds()[1]
+
     def poll(self, max_bytes: int, timeout_seconds: float) -> Sequence[Message]:
         """Messages of all partitions in turn, until ``max_bytes`` are reached or nothing more is there."""
         deadline = time.monotonic() + timeout_seconds
