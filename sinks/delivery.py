@@ -14,6 +14,8 @@ from sinks import Headers
 from sinks.schema import SCHEMA_VERSION
 
 Kind = Literal["flow", "observation"]
+Dropped = tuple[tuple[int, str, int], ...]
+"""(minute of arrival as Unix seconds, exporter, rows) each."""
 
 
 class HeaderError(Exception):
@@ -39,6 +41,7 @@ class RawHeaders:
     max_ms: int = 0
     kind: Kind = "flow"
     table: str = ""  # of an observation
+    dropped: Dropped = ()  # decoded for this partition and dropped since its last message that was accepted
 
     def encode(self) -> Headers:
         """As text, for the bus."""
@@ -46,6 +49,7 @@ class RawHeaders:
             "version": str(SCHEMA_VERSION), "kind": self.kind, "table": self.table, "rows": str(self.rows),
             "min": str(self.min_ms), "max": str(self.max_ms),
             "collector": self.collector, "sequence": str(self.sequence),
+            **({"dropped": json.dumps(self.dropped)} if self.dropped else {}),
         }  # fmt: skip
 
     @staticmethod
@@ -55,8 +59,9 @@ class RawHeaders:
             return RawHeaders(
                 headers["collector"], int(headers["sequence"]), int(headers["rows"]),
                 int(headers["min"]), int(headers["max"]), _kind(headers), headers["table"],
+                _dropped(headers.get("dropped", "[]")),
             )  # fmt: skip
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, TypeError) as error:
             raise HeaderError(f"not headers of a raw message: {error}") from error
 
 
@@ -110,6 +115,10 @@ def _kind(headers: Headers) -> Kind:
     if headers["kind"] == "observation":
         return "observation"
     raise ValueError(f"kind {headers['kind']!r}")
+
+
+def _dropped(text: str) -> Dropped:
+    return tuple((int(minute), str(exporter), int(rows)) for minute, exporter, rows in json.loads(text))
 
 
 def _pairs(text: str) -> tuple[tuple[int, int], ...]:
