@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from flowtide.simulator.population import write_leases
+from sinks import ENRICHED_STREAM, RAW_STREAM
 from tests.end_to_end.conftest import Running
-from tests.end_to_end.trials import accepted, expected_rows, rollup_differences, stored_rows
+from tests.end_to_end.trials import accepted, expected_rows, read_spool, rollup_differences, stored_rows
 
 REPOSITORY = Path(__file__).parents[2]
 VICTIMS = ("collector", "store", "group")
@@ -85,18 +86,19 @@ def run_trial(folder: Path, kills: list[tuple[str, float]], rate: int) -> None:
         stack.wait(lambda: len(stack.children()) == 2, 30)
         settle(lambda: len(stored_rows(stack)), 60)
         assert stack.stop() == 0  # finishes what the bus holds, rollups too
-        totals = accepted(stack.data / "bus", 2)
-        wanted, overlaps = expected_rows(stack.data / "bus", 2)
+        raw = accepted(read_spool(stack.data / "bus", 2, RAW_STREAM))
+        wanted = expected_rows(read_spool(stack.data / "bus", 2, ENRICHED_STREAM))
         stack.start()
         found = stored_rows(stack)
         differences = rollup_differences(stack)
-        print(json.dumps({"kills": len(kills), "sent": sent, **totals, "stored": sum(found.values()),
-                          "overlaps": overlaps, "rollups": differences or "equal"}))  # fmt: skip
-        assert totals["rows"] > 0
-        assert found == wanted
+        print(json.dumps({"kills": len(kills), "sent": sent, "accepted": raw.rows, "stored": sum(found.values()),
+                          "overlaps": wanted.overlaps, "rollups": differences or "equal"}))  # fmt: skip
+        assert raw.rows > 0 and raw.missing == 0
+        assert wanted.ends == raw.ends, "not all that was accepted"
+        assert found == wanted.rows
         # A flow between two subscribers has two rows, of which one is a copy.
-        assert stack.totals()["flows"] == totals["rows"] < sum(found.values())
-        assert stack.query("SELECT sum(flows) AS n FROM subscriber_1d")[0]["n"] > totals["rows"] / 2
+        assert stack.totals()["flows"] == raw.rows < sum(found.values())
+        assert stack.query("SELECT sum(flows) AS n FROM subscriber_1d")[0]["n"] > raw.rows / 2
         assert differences == []
         assert stack.stop() == 0
     finally:

@@ -1,60 +1,115 @@
 """What must hold after any kill: read from the logs of the bus and from the store, both in full."""
 
 import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
-from sinks import ENRICHED_STREAM, RAW_STREAM
-from sinks.delivery import EnrichedHeaders, RawHeaders, judge
+from kafka import KafkaConsumer, TopicPartition
+
+from sinks import Message
+from sinks.delivery import EnrichedHeaders, RawHeaders, Sequences, judge
 from sinks.rollups import NAMES, statement
 from sinks.settings import BusSettings
 from sinks.spool import Spool
-from tests.end_to_end.conftest import Running
 
 MEASURES = ("flows", "packets", "packets_est", "octets", "octets_est")
 
 
-def accepted(spool: Path, partitions: int) -> dict[str, int]:
-    """Rows of kind flow that the raw stream accepted; no segment may have been trimmed."""
-    bus = Spool(spool, BusSettings(partitions=partitions))
-    consumer = bus.consumer(RAW_STREAM, "trial")
-    totals = {"messages": 0, "rows": 0}
-    while messages := consumer.poll(64 << 20, 0):
-        for message in messages:
-            headers = RawHeaders.decode(message.headers)
-            if headers.kind == "flow":
-                totals["messages"] += 1
-                totals["rows"] += headers.rows
-    assert all(consumer.bounds(partition)[0] == 0 for partition in range(partitions))
-    consumer.close()
-    return totals
+def read_spool(folder: Path, partitions: int, stream: str) -> Iterator[Message]:
+    """The whole log of a stream; no segment may have been trimmed."""
+    consumer = Spool(folder, BusSettings(partitions=partitions)).consumer(stream, "trial")
+    assert all(consumer.bounds(partition)[0] == 0 for partition in range(partitions)), "the log was trimmed"
+    try:
+        while messages := consumer.poll(64 << 20, 0):
+            yield from messages
+    finally:
+        consumer.close()
 
 
-def expected_rows(spool: Path, partitions: int) -> tuple[dict[tuple[int, int], int], int]:
-    """Rows that each enriched message counts for, by log order; and how much of the log overlaps."""
-    bus = Spool(spool, BusSettings(partitions=partitions))
-    consumer = bus.consumer(ENRICHED_STREAM, "trial")
-    stored, rows, overlaps = [0] * partitions, {}, 0
-    while messages := consumer.poll(64 << 20, 0):
-        for message in messages:
-            headers = EnrichedHeaders.decode(message.headers)
-            verdict = judge(headers, stored[message.partition])
-            overlaps += verdict.skip or verdict.first_row > 0
-            stored[message.partition] = verdict.stored
-            if headers.kind == "flow" and not verdict.skip:
-                rows[message.partition, message.offset] = verdict.rows - verdict.first_row
-    raw = bus.consumer(RAW_STREAM, "trial")
-    assert stored == [raw.bounds(partition)[1] for partition in range(partitions)], "not all that was accepted"
-    return rows, overlaps
+def read_topic(servers: str, topic: str) -> Iterator[Message]:
+    """The whole log of a topic, read by the library alone."""
+    consumer = KafkaConsumer(bootstrap_servers=servers, max_partition_fetch_bytes=16 << 20)
+    try:
+        found = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
+        consumer.assign(found)
+        consumer.seek_to_beginning(*found)
+        ends = consumer.end_offsets(found)
+        while any(consumer.position(one) < ends[one] for one in found):
+            for records in consumer.poll(1000).values():
+                for record in records:
+                    headers = {name: value.decode() for name, value in record.headers}
+                    yield Message(record.partition, record.offset, headers, record.value)
+    finally:
+        consumer.close()
 
 
-def stored_rows(running: Running) -> dict[tuple[int, int], int]:
+@dataclass(slots=True)
+class Accepted:
+    """What the raw log holds, each message counted once however often it is there."""
+
+    rows: int = 0
+    messages: int = 0
+    repeats: int = 0  # a shipper or collector that died said them again
+    missing: int = 0  # numbers that lack
+    ends: dict[int, int] = field(default_factory=dict)  # the next offset by partition
+
+
+def accepted(log: Iterable[Message]) -> Accepted:
+    """Rows of kind flow that the raw stream accepted."""
+    found = Accepted()
+    seen: dict[int, Sequences] = defaultdict(Sequences)
+    for message in log:
+        found.ends[message.partition] = message.offset + 1
+        headers = RawHeaders.decode(message.headers)
+        new, missing = seen[message.partition].admit(headers.collector, headers.sequence)
+        found.missing += missing
+        found.repeats += not new
+        if new and headers.kind == "flow":
+            found.messages += 1
+            found.rows += headers.rows
+    return found
+
+
+@dataclass(slots=True)
+class Expected:
+    """What the enriched log says must be stored."""
+
+    rows: dict[tuple[int, int], int] = field(default_factory=dict)  # by (partition, offset)
+    overlaps: int = 0  # messages that log order cuts or skips
+    ends: dict[int, int] = field(default_factory=dict)  # source offset reached by partition
+
+
+def expected_rows(log: Iterable[Message]) -> Expected:
+    """Rows that each enriched message counts for, by log order."""
+    found = Expected()
+    for message in log:
+        headers = EnrichedHeaders.decode(message.headers)
+        verdict = judge(headers, found.ends.get(message.partition, 0))
+        found.overlaps += verdict.skip or verdict.first_row > 0
+        found.ends[message.partition] = verdict.stored
+        if headers.kind == "flow" and not verdict.skip:
+            found.rows[message.partition, message.offset] = verdict.rows - verdict.first_row
+    return found
+
+
+class Answers(Protocol):
+    """Whoever answers SQL."""
+
+    def query(self, sql: str, **parameters: str) -> list[dict[str, Any]]:
+        """Rows of a SELECT."""
+        ...
+
+
+def stored_rows(running: Answers) -> dict[tuple[int, int], int]:
     """Rows of the raw table by enriched message."""
     found = running.query("SELECT bus_partition AS p, bus_offset AS o, count() AS n FROM flows GROUP BY p, o")
     return {(row["p"], row["o"]): row["n"] for row in found}
 
 
-def rollup_differences(running: Running, names: Sequence[str] = NAMES) -> list[str]:
+def rollup_differences(running: Answers, names: Sequence[str] = NAMES) -> list[str]:
     """Keys whose sums differ between a rollup and its recomputation from raw."""
     problems = []
     for name in names:
