@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sinks.embedded import MAX_ROWS, EmbeddedStore
+from sinks.embedded import EmbeddedStore
+from sinks.inserts import MAX_ROWS
 from sinks.migrations import migrate
 from sinks.rollups import NAMES, of_offsets, statement
 from tests.stored import FOR_EVER, TIMEZONE, table, traffic

@@ -6,71 +6,19 @@ its own (1.5 ms), so that no setting or current database leaks from one to the n
 
 import copy
 import os
-import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, cast
 
 import chdb
 import pyarrow as pa
 
-from sinks import StoreRefused, StoreUnavailable
+from sinks import StoreUnavailable
+from sinks.inserts import DATABASE, INSERT_SETTINGS, Settings, check_rows, literal, quoted, text
 from sinks.ownership import AlreadyOwned, Ownership
-
-Settings = Mapping[str, str | int | float]
-
-DATABASE = "flowtide"
-MAX_ROWS = 500_000
-"""Rows of one insert: more costs little less, and one block of 34 columns is then about 100 MB."""
-
-_ONE_BLOCK = 100_000_000
-"""No insert of ours has as many rows, so a block is never cut: a token holds for one block only."""
-INSERT_SETTINGS: Settings = {
-    "async_insert": 0,  # on by default here; it would answer before the rows are stored
-    "insert_deduplicate": 1,
-    "deduplicate_blocks_in_dependent_materialized_views": 1,
-    "min_insert_block_size_rows": _ONE_BLOCK,
-    "min_insert_block_size_bytes": 0,
-    "max_insert_block_size": _ONE_BLOCK,
-    "max_insert_threads": 1,  # each thread would write blocks of its own
-    # A token is remembered together with the pieces of which the block was put together, and an aggregation gives as
-    # many as its threads, memory and past runs decide: a repeat after a restart was not recognised.  A final ORDER BY
-    # (in every rollup's SQL) with these gives one piece, always.
-    "max_block_size": _ONE_BLOCK,
-    "prefer_external_sort_block_bytes": 0,
-    "max_bytes_before_external_sort": 0,
-    "max_bytes_ratio_before_external_sort": 0,
-    "max_bytes_before_external_group_by": 0,
-    "max_bytes_ratio_before_external_group_by": 0,
-    # A GROUP BY has no two rows of one key: sorting them together again cost more than the rest of the rollup.
-    "optimize_on_insert": 0,
-}
-"""What every insert under a token runs with: the same token with another block is not dropped."""
-
-TRANSIENT_CODES = frozenset({
-    75,  # CANNOT_WRITE_TO_FILE_DESCRIPTOR: the disk is full
-    159,  # TIMEOUT_EXCEEDED
-    160,  # TOO_SLOW
-    202,  # TOO_MANY_SIMULTANEOUS_QUERIES
-    209,  # SOCKET_TIMEOUT
-    210,  # NETWORK_ERROR
-    236,  # ABORTED
-    241,  # MEMORY_LIMIT_EXCEEDED
-    242,  # TABLE_IS_READ_ONLY
-    243,  # NOT_ENOUGH_SPACE
-    252,  # TOO_MANY_PARTS
-    319,  # UNKNOWN_STATUS_OF_INSERT
-    394,  # QUERY_WAS_CANCELLED
-    439,  # CANNOT_SCHEDULE_TASK
-    999,  # KEEPER_EXCEPTION
-})  # fmt: skip
-"""ClickHouse's error codes after which the same request may succeed."""
-_CODE = re.compile(r"Code: (\d+)\.")
-# The server gives this the same code as too many parts (252), but it is for ever: the rows span too many days.
-_FOREVER = "Too many partitions for single INSERT block"
+from sinks.store_errors import store_error
 
 
 class StoreInUse(StoreUnavailable):
@@ -111,8 +59,7 @@ class EmbeddedStore:
         """
         if not rows.num_rows:
             return
-        if rows.num_rows > MAX_ROWS:
-            raise ValueError(f"{table}: an insert has at most {MAX_ROWS} rows, not {rows.num_rows}: cut the message")
+        check_rows(table, rows)
         columns = ", ".join(quoted(name) for name in rows.column_names)
         # The engine reads the Python variable of this name.
         block = rows.combine_chunks()  # noqa: F841
@@ -210,60 +157,3 @@ def _connect(address: str) -> Any:
                 " of a process; use another process for the other one"
             ) from error
         raise store_error(error) from error
-
-
-def error_code(message: str) -> int:
-    """ClickHouse's code in an error's text, 0 without one."""
-    found = _CODE.search(message)
-    return int(found[1]) if found else 0
-
-
-def store_error(error: Exception) -> StoreUnavailable | StoreRefused:
-    """The engine's error as one of ours; a message without a code is StoreRefused with code 0."""
-    message = str(error)
-    code = error_code(message)
-    if code in TRANSIENT_CODES and _FOREVER not in message:
-        return StoreUnavailable(message)
-    return StoreRefused(code, message)
-
-
-def quoted(name: str) -> str:
-    """An identifier of SQL."""
-    escaped = name.replace("\\", "\\\\").replace("`", "\\`")
-    return f"`{escaped}`"
-
-
-def literal(value: object) -> str:
-    """A number, or a string literal of SQL."""
-    if isinstance(value, int | float):
-        return str(int(value) if isinstance(value, bool) else value)
-    escaped = str(value).replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
-
-
-def text(value: object) -> str:
-    """A parameter's value as ClickHouse reads it: escaped text, quoted only inside of arrays."""
-    if value is None:
-        return "\\N"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(_element(item) for item in value)}]"
-    return _plain(value).replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
-
-
-def _element(value: object) -> str:
-    if value is None:
-        return "NULL"
-    if isinstance(value, list | tuple | bool):
-        return text(value)
-    return literal(value if isinstance(value, int | float) else _plain(value))
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, datetime):
-        utc = value.astimezone(UTC) if value.tzinfo else value
-        return f"{utc:%Y-%m-%d %H:%M:%S}" + (f".{utc.microsecond:06}" if utc.microsecond else "")
-    if isinstance(value, date):
-        return value.isoformat()
-    return str(value)

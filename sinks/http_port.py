@@ -27,11 +27,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sinks import StoreRefused, StoreUnavailable, http_answer, metrics, telemetry
-from sinks.embedded import EmbeddedStore, error_code, store_error, text
+from sinks.embedded import EmbeddedStore
 from sinks.http_request import MAX_BODY, Request, error, read_request
 from sinks.http_settings import limits, reader_settings
+from sinks.inserts import text
 from sinks.query_guard import DENIED_CATEGORIES, FORMAT_SQL, SYNTAX_ERROR, TREE_SQL, Judged, judge, refuse, substitute
 from sinks.settings import HttpSettings
+from sinks.store_errors import error_code, store_error
 from sinks.telemetry import limited
 
 log = structlog.get_logger("http")

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sinks.embedded import literal
 from sinks.http_request import error
+from sinks.inserts import literal
 from sinks.query_guard import READONLY, refuse
 from sinks.settings import HttpSettings
 

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pytest
 
 from sinks import StoreRefused, StoreUnavailable
-from sinks.embedded import MAX_ROWS, EmbeddedStore, StoreInUse
+from sinks.embedded import EmbeddedStore, StoreInUse
+from sinks.inserts import MAX_ROWS
 from tests.stored import START_MS, flows, label, table
 
 

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sinks import rollups
-from sinks.embedded import INSERT_SETTINGS, EmbeddedStore
+from sinks.embedded import EmbeddedStore
+from sinks.inserts import INSERT_SETTINGS
 from sinks.rollups import of_offsets, statement
 from sinks.schema import BUCKETS, Flag
 from tests.stored import START_MS, TIMEZONE, flows, label, table

@@ -6,8 +6,8 @@ import gzip
 import pytest
 
 from sinks import StoreRefused
-from sinks.embedded import error_code
 from sinks.http_request import MAX_BODY, read_request
+from sinks.store_errors import error_code
 
 
 def test_the_body_continues_the_query_of_the_url() -> None:
