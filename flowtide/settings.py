@@ -20,7 +20,7 @@ from enricher.settings import EnricherSettings
 from sinks.settings import BusSettings, HttpSettings, KafkaSettings, SinkSettings, StoreSettings
 
 PREFIX = "FLOWTIDE_"
-_NOT_SETTINGS = {"FLOWTIDE_CONFIG", "FLOWTIDE_SHARED", "FLOWTIDE_NO_SKIP"}
+_NOT_SETTINGS = {"FLOWTIDE_CONFIG", "FLOWTIDE_SHARED", "FLOWTIDE_NO_SKIP", "FLOWTIDE_KAFKA_LIBS"}
 
 
 class SettingsError(Exception):
