@@ -60,6 +60,10 @@ class BusUnavailable(Exception):  # noqa: N818
     """The bus does not answer; nothing was changed, the same call may succeed later."""
 
 
+class MessageRefused(Exception):  # noqa: N818
+    """The bus never takes this message, for what it is; nothing was published."""
+
+
 class Producer(Protocol):
     """Appends to one stream; one producer a stream and partition at a time."""
 

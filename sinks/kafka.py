@@ -1,0 +1,147 @@
+"""The bus over Kafka: the same protocols as the spool, behind which the same code decides what counts.
+
+``flows.raw`` and ``flows.enriched`` are topics with the same number of partitions.  What Kafka does differently is
+said by exceptions: an acknowledgement that does not come (``Unacknowledged``), partitions given to somebody else
+(``GenerationLost``), brokers that do not answer (``BusUnavailable``).
+"""
+
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import kafka
+import structlog
+
+from sinks import ENRICHED_STREAM, RAW_STREAM, BusUnavailable
+from sinks.kafka_client import MAX_MESSAGE_BYTES, KafkaError, Limits, arguments, take_client_log
+from sinks.kafka_consumer import KafkaConsumer
+from sinks.kafka_producer import Appender, KafkaProducer, connect
+from sinks.kafka_topics import Topics, judge, wanted
+from sinks.settings import BusSettings, KafkaSettings
+
+log = structlog.get_logger("sinks.kafka")
+
+
+class KafkaBus:
+    """Streams that are topics; one a process."""
+
+    def __init__(
+        self, settings: BusSettings, kafka: KafkaSettings, member: str = "", limits: Limits | None = None
+    ) -> None:
+        """``member`` names this process among its group's over restarts; empty: a new one each time.
+
+        Nothing is connected yet; KafkaError when the settings are wrong or crc32c is missing.
+        """
+        self._settings, self._kafka, self._member = settings, kafka, member
+        self._limits = limits or Limits()
+        self._arguments = arguments(settings, kafka, self._limits, member or f"flowtide-{socket.gethostname()}")
+        self._identities: dict[str, str] = {}
+        self._lock = threading.Lock()
+        take_client_log()
+
+    @property
+    def partitions(self) -> int:
+        """The number of partitions; the same for both topics."""
+        return self._settings.partitions
+
+    def topic(self, stream: str) -> str:
+        """The topic's name."""
+        return self._kafka.topic_prefix + stream
+
+    def prepare(self, say: Callable[[str], None]) -> None:
+        """Say what will be made, make it, and check what is there; KafkaError with what to run when it does not fit."""
+        wants = wanted(self._settings, self._kafka)
+        with Topics(self._arguments, self._limits.answer_seconds) as topics:
+            found = topics.find([want.name for want in wants])
+            missing = [want for want in wants if want.name not in found]
+            for want in missing:
+                if not self._kafka.create_topics:
+                    raise KafkaError(
+                        f"topic {want.name} does not exist and kafka.create_topics is off; run: {want.command}"
+                    )
+                say(f"create topic {want.name}: {want.partitions} partitions, {want.replication} replicas, "
+                    f"kept {want.retention_ms // 3_600_000} h")  # fmt: skip
+            for want in missing:
+                topics.create(want)
+            if missing:
+                found |= topics.find([want.name for want in missing])
+        errors = []
+        for want in wants:
+            if want.name not in found:
+                raise BusUnavailable(f"topic {want.name} was created and is not there yet")
+            refusals, warnings = judge(want, found[want.name])
+            errors += refusals
+            for text in warnings:
+                say(f"warning: {text}")
+                log.warning("topic", text=text)
+        if errors:
+            raise KafkaError("; ".join(errors))
+        for stream in (RAW_STREAM, ENRICHED_STREAM):
+            self._identities[stream] = found[self.topic(stream)].identity
+
+    def stream_id(self, stream: str) -> str:
+        """The topic's id: made again, it has another; BusUnavailable."""
+        with self._lock:
+            return self._identities.get(stream) or self._ask_identity(stream)
+
+    def producer(self, stream: str) -> KafkaProducer:
+        """Append one message at a time; BusUnavailable."""
+        topic = self.topic(stream)
+        return KafkaProducer(connect(self._arguments, self._limits), self._reader, topic, self._limits)
+
+    def appender(self, stream: str) -> Appender:
+        """Append with many messages in flight; BusUnavailable."""
+        topic = self.topic(stream)
+        return Appender(connect(self._arguments, self._limits), topic, self._kafka.in_flight_bytes, self._limits)
+
+    def consumer(self, stream: str, group: str) -> KafkaConsumer:
+        """Join a group; connects in the background, ``assigned`` is empty until then."""
+
+        def identity(_: str | None) -> str:
+            with self._lock:
+                return self._ask_identity(stream)
+
+        return KafkaConsumer(
+            lambda: self._group_client(group), self.topic(stream), group, self.partitions, identity, self._limits
+        )
+
+    def trim(self, stream: str, partition: int, before: int) -> None:
+        """Nothing: the topic's retention does it."""
+
+    def _ask_identity(self, stream: str) -> str:
+        topic = self.topic(stream)
+        with Topics(self._arguments, self._limits.answer_seconds) as topics:
+            found = topics.find([topic], configs=False)
+        if topic not in found:
+            raise BusUnavailable(f"topic {topic} does not exist (any more)")
+        self._identities[stream] = found[topic].identity
+        return found[topic].identity
+
+    def _group_client(self, group: str) -> Any:
+        session_ms = int(self._kafka.session_seconds * 1000)
+        return kafka.KafkaConsumer(
+            **self._arguments,
+            **_FETCH,
+            group_id=group,
+            group_instance_id=f"{self._member}-{group}" if self._member else None,
+            session_timeout_ms=session_ms,
+            heartbeat_interval_ms=session_ms // 10,
+            max_poll_interval_ms=int(self._limits.max_poll_seconds * 1000),
+        )
+
+    def _reader(self) -> Any:
+        return kafka.KafkaConsumer(**self._arguments, **_FETCH)
+
+
+_FETCH: dict[str, Any] = {
+    # Positions are ours: a commit happens where it is written down, with its metadata, and nowhere else.
+    "enable_auto_commit": False,
+    # The other two skip what they cannot find without a word.
+    "auto_offset_reset": "none",
+    "max_partition_fetch_bytes": MAX_MESSAGE_BYTES,
+    "fetch_max_bytes": MAX_MESSAGE_BYTES,
+    "fetch_max_wait_ms": 500,
+    "allow_auto_create_topics": False,
+    "metrics_enabled": False,
+}
