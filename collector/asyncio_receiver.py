@@ -15,6 +15,7 @@ import structlog
 from asyncio_dgram.aio import DatagramStream
 
 from collector.datagrams import Datagrams
+from collector.ledger import Ledger
 from collector.receiver import ReceiverCounts, ReceiverFailed, ReceiverSettings
 from collector.recvmmsg import normalised
 from collector.sockets import BoundSocket
@@ -27,8 +28,13 @@ _MAX_INTERNED = 65_536  # exporter addresses; a flood of spoofed ones must not g
 class AsyncioReceiver:
     """An event loop on a thread of its own fills a bounded queue; ``read`` empties it."""
 
-    def __init__(self, sockets: Sequence[BoundSocket], settings: ReceiverSettings) -> None:
+    def __init__(
+        self, sockets: Sequence[BoundSocket], settings: ReceiverSettings, ledger: Ledger | None = None
+    ) -> None:
+        """What the ledger tells after a kill lacks the datagrams in asyncio-dgram's own queue."""
         self._sockets = sockets
+        self._ledger = ledger or Ledger.anonymous()
+        self._queued = 0
         self._most = settings.slabs * settings.slots
         self._group = settings.slots
         self._queue: deque[tuple[bytes, str]] = deque()
@@ -68,6 +74,10 @@ class AsyncioReceiver:
             dropped=self._dropped,
         )
         return Datagrams([address for _, address in taken], payloads, time.time_ns() // 1_000_000)
+
+    def handed(self) -> int:
+        """As ``Receiver.handed``: the number of datagrams."""
+        return self._counts.datagrams
 
     def counts(self) -> ReceiverCounts:
         """As ``Receiver.counts``."""
@@ -124,6 +134,8 @@ class AsyncioReceiver:
                 self._dropped += 1
                 continue
             assert isinstance(address, tuple)  # what every IP socket gives
+            self._queued += 1
+            self._ledger.queued(self._queued)
             self._queue.append((payload, self._text(address[0])))
             if self._hungry:
                 with self._changed:

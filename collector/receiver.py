@@ -23,6 +23,7 @@ from pydantic import Field
 
 from collector import recvmmsg
 from collector.datagrams import Datagrams
+from collector.ledger import Ledger, Shape
 from collector.recvmmsg import LARGEST, Addresses, Slab
 from collector.sockets import BoundSocket
 from sinks.settings import Part
@@ -92,6 +93,10 @@ class Receiver(Protocol):
         """
         ...
 
+    def handed(self) -> int:
+        """Up to where the ledger's numbers go of what the last ``read`` gave: of a slab, or of datagrams."""
+        ...
+
     def counts(self) -> ReceiverCounts:
         """Totals of this receiver."""
         ...
@@ -105,15 +110,28 @@ class Receiver(Protocol):
         ...
 
 
-def make_receiver(sockets: Sequence[BoundSocket], settings: ReceiverSettings) -> Receiver:
-    """The receiver of the settings, or the best of this platform; it does not own the sockets."""
+def ledger_shape(settings: ReceiverSettings) -> Shape:
+    """What the ledger of the receiver of these settings must hold."""
+    if settings.receiver == "asyncio" or not recvmmsg.available():
+        return Shape()
+    message = recvmmsg.MESSAGE
+    assert message.fields is not None
+    return Shape(settings.slabs, settings.slots, message.itemsize, message.fields["length"][1])
+
+
+def make_receiver(sockets: Sequence[BoundSocket], settings: ReceiverSettings, ledger: Ledger | None = None) -> Receiver:
+    """The receiver of the settings, or the best of this platform; it does not own the sockets.
+
+    ``ledger`` has the ``ledger_shape`` of the settings; without one, nobody knows what a kill loses.
+    """
+    ledger = ledger or Ledger.anonymous(ledger_shape(settings))
     if settings.receiver == "recvmmsg" and not recvmmsg.available():
         raise ReceiverFailed('receiver = "recvmmsg" needs Linux; set receiver = "auto" or "asyncio"')
     if settings.receiver == "asyncio" or not recvmmsg.available():
         from collector.asyncio_receiver import AsyncioReceiver
 
-        return AsyncioReceiver(sockets, settings)
-    return SlabReceiver(sockets, settings)
+        return AsyncioReceiver(sockets, settings, ledger)
+    return SlabReceiver(sockets, settings, ledger)
 
 
 def nap_seconds(capacity: float, rate: float, longest: float) -> float:
@@ -134,11 +152,15 @@ class SlabReceiver:
     gets datagrams at once.
     """
 
-    def __init__(self, sockets: Sequence[BoundSocket], settings: ReceiverSettings) -> None:
+    def __init__(
+        self, sockets: Sequence[BoundSocket], settings: ReceiverSettings, ledger: Ledger | None = None
+    ) -> None:
         self._sockets, self._settings = sockets, settings
+        self._ledger = ledger or Ledger.anonymous(ledger_shape(settings))
         self._slot_bytes = settings.slot_bytes
+        self._taken = self._handed = 0  # serial numbers: of the last slab begun, of the last handed to the decoder
         # Memory is touched only as far as it is needed: the last slab freed is the first used again.
-        self._free = [self._new_slab() for _ in range(settings.slabs)]
+        self._free = [self._new_slab(place) for place in range(settings.slabs)]
         self._full: deque[Slab] = deque()
         self._reading: Slab | None = None
         self._changed = threading.Condition()
@@ -176,6 +198,7 @@ class SlabReceiver:
                     raise ReceiverFailed(f"reading stopped: {self._failure}") from self._failure
                 return None
             slab = self._reading = self._full.popleft()
+            self._handed = slab.serial
             counts = self._counts
             self._counts = replace(
                 counts,
@@ -185,6 +208,10 @@ class SlabReceiver:
                 truncated=counts.truncated + slab.truncated(),
             )
         return slab.datagrams(self._addresses)
+
+    def handed(self) -> int:
+        """As ``Receiver.handed``: the number of the slab."""
+        return self._handed
 
     def counts(self) -> ReceiverCounts:
         """As ``Receiver.counts``; what waits in slabs is not counted yet."""
@@ -295,7 +322,12 @@ class SlabReceiver:
             if not self._free:
                 return None
             slab = self._free.pop()
-        return slab if slab.slot_bytes == self._slot_bytes else self._new_slab()
+        if slab.slot_bytes != self._slot_bytes:
+            slab = self._new_slab(slab.place)
+        self._taken += 1
+        slab.serial = self._taken
+        self._ledger.filling(slab.place, slab.serial)
+        return slab
 
     def _recycle(self, slab: Slab) -> None:
         slab.clear()
@@ -303,9 +335,10 @@ class SlabReceiver:
         if len(self._free) == 1:
             self._changed.notify()  # the reading thread may wait for it
 
-    def _new_slab(self) -> Slab:
+    def _new_slab(self, place: int) -> Slab:
         settings = self._settings
-        return Slab(settings.slots, self._slot_bytes, settings.slots * settings.slot_bytes)
+        messages = self._ledger.messages(place, recvmmsg.MESSAGE)
+        return Slab(settings.slots, self._slot_bytes, settings.slots * settings.slot_bytes, place, messages)
 
     def _wake(self) -> None:
         with contextlib.suppress(BlockingIOError):

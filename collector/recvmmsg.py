@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collector.datagrams import Datagrams
+from collector.ledger import UNTOUCHED
 
 LARGEST = 65_536
 """Octets of a slot that no UDP datagram overflows (65,507 over IPv4, RFC 768)."""
@@ -69,9 +70,10 @@ def _dtype(structure: type[ctypes.Structure], *fields: str) -> np.dtype[np.void]
 
 
 _VECTOR = _dtype(_IoVec, "base", "length")
-_MESSAGE = _dtype(
+MESSAGE = _dtype(
     _MMsgHdr, "header.name", "header.name_length", "header.iov", "header.iov_length", "header.flags", "length"
 )
+"""One ``struct mmsghdr``."""
 
 
 def _load() -> Any:
@@ -128,12 +130,24 @@ class Slab:
     One thread fills, then one thread reads: the slab is handed from the one to the other.
     """
 
-    def __init__(self, slots: int, slot_bytes: int, budget_bytes: int | None = None) -> None:
-        """``budget_bytes`` bounds the memory touched (default: all of it): a slab is full when slots or bytes are."""
+    def __init__(
+        self,
+        slots: int,
+        slot_bytes: int,
+        budget_bytes: int | None = None,
+        place: int = 0,
+        messages: NDArray[Any] | None = None,
+    ) -> None:
+        """``budget_bytes`` bounds the memory touched (default: all of it): a slab is full when slots or bytes are.
+
+        ``messages`` is memory for ``slots`` of ``MESSAGE``, the ledger's at ``place``; default: its own.
+        """
         self.slots, self.slot_bytes = slots, slot_bytes
         self.budget_bytes = budget_bytes or slots * slot_bytes
         self.count = 0  # datagrams held
         self.used_bytes = 0  # memory touched by them, in whole pages where slots are pages
+        self.place = place
+        self.serial = 0  # of this filling, counted over all slabs
         self.filled_ms = 0  # Unix milliseconds of the last read, set by who fills
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
         self._memory = mmap.mmap(-1, slots * slot_bytes, flags=flags)
@@ -149,7 +163,10 @@ class Slab:
         self._vectors = np.zeros(slots, _VECTOR)
         self._vectors["base"] = base + self._starts
         self._vectors["length"] = slot_bytes
-        messages = self._messages = np.zeros(slots, _MESSAGE)
+        if messages is None:
+            messages = np.zeros(slots, MESSAGE)
+        self._messages = messages
+        messages["length"] = UNTOUCHED
         messages["name"] = self._names.ctypes.data + indexes * _NAME_BYTES
         messages["name_length"] = _NAME_BYTES
         messages["iov"] = self._vectors.ctypes.data + indexes * _VECTOR.itemsize
@@ -173,7 +190,7 @@ class Slab:
         wanted = min(most, self.room())
         if wanted <= 0:
             return 0
-        address = self._pointer + at * _MESSAGE.itemsize
+        address = self._pointer + at * MESSAGE.itemsize
         if wait_seconds:
             # The kernel looks at the limit after each datagram only, hence SO_RCVTIMEO (recvmmsg(2), bugs).
             limit = _TimeSpec(0, int(wait_seconds * 1e9))
@@ -217,6 +234,7 @@ class Slab:
         """Forget all datagrams; views of them must not be read any more."""
         # The kernel wrote the lengths it used over the lengths it may use.
         self._name_lengths[: self.count] = _NAME_BYTES
+        self._lengths[: self.count] = UNTOUCHED  # what the ledger counts of a slab
         self._names[: self.count] = 0  # a shorter IPv4 name must not keep the end of an IPv6 one
         if self.used_bytes > self.count * _PAGE:
             # Large datagrams touched many pages of wide slots: give them back, or slot after slot stays resident.

@@ -19,8 +19,9 @@ from collector import metrics
 from collector.decoder import Decoder, StateError
 from collector.decoder.admission import Admission
 from collector.interfaces import InterfaceFile, InterfaceFileError
+from collector.ledger import Ledger
 from collector.publisher import Publisher
-from collector.receiver import ReceiverCounts, make_receiver
+from collector.receiver import ReceiverCounts, ledger_shape, make_receiver
 from collector.settings import CollectorSettings
 from collector.sockets import BoundSocket
 from sinks import Bus
@@ -48,10 +49,11 @@ class Collector:
     ) -> None:
         """``state_file`` keeps templates, samplers and kernel counters over restarts; a bad one is left aside."""
         self._sockets, self._settings, self._state_file = sockets, settings, state_file
-        self._receiver = make_receiver(sockets, settings.receiver)
         self._decoder = Decoder(settings.decoder, settings.id, Admission(settings.admission))
         self._interfaces = InterfaceFile(Path(settings.interfaces)) if settings.interfaces else None
         self._publisher = Publisher(bus, settings.id, compression)
+        self._ledger = self._open_ledger()
+        self._receiver = make_receiver(sockets, settings.receiver, self._ledger)
         self._read_before = ReceiverCounts()
         self._drops_file = state_file.with_name("kernel_drops.json")
         self._drops_before = self._drops_of_predecessor()
@@ -78,6 +80,7 @@ class Collector:
             self._flush()
             self._note()
             self._save(running=False)
+            self._ledger.at(self._receiver.handed(), 0, 0, 0)  # what waits for its template is in the saved state
         finally:
             self._publisher.close()
 
@@ -104,12 +107,14 @@ class Collector:
                 metrics.RESTARTS.inc()
                 self._publisher.note("decode", "unforeseen_errors", 1)
                 limited(log.error, "decode", "datagrams not decoded: please report", error=str(error), exc_info=True)
+            self._mark()
         full = self._decoder.waiting() >= self._settings.decoder.rows
         if full or now - self._group_since >= self._settings.group_seconds:
             self._flush()
             self._group_since = now
         if now - self._noted_at >= _NOTES_SECONDS:
             self._decoder.expire(int(time.time() * 1000))
+            self._mark()
             self._read_interfaces()
             self._note()
             self._noted_at = now
@@ -120,8 +125,15 @@ class Collector:
 
     def _flush(self) -> None:
         while (batch := self._decoder.take()) is not None:
+            self._mark(len(batch))
             self._rows += len(batch)
             self._publisher.publish(batch)
+        self._mark()  # the last rows may have gone to those that wait for their sampler
+
+    def _mark(self, taken: int = 0) -> None:
+        """Tell the ledger where the decoder is; ``taken`` rows just left it."""
+        decoder = self._decoder
+        self._ledger.at(self._receiver.handed(), decoder.waiting(), decoder.held_rows(), decoder.held()[0], taken)
 
     def _note(self) -> None:
         """Bring all counters up to date, for /metrics and for SQL."""
@@ -160,6 +172,17 @@ class Collector:
         for table, rows in self._decoder.take_observations():
             self._publisher.observe(table, rows)
         self._publisher.publish_notes()
+
+    def _open_ledger(self) -> Ledger:
+        path, shape = self._state_file.with_name("ledger"), ledger_shape(self._settings.receiver)
+        try:
+            ledger = Ledger.open(path, shape, self._publisher.has)
+        except OSError as error:
+            log.error("no ledger: what a kill of this process loses will not be known", file=str(path),
+                      reason=str(error), remedy="room for a few megabytes, then a restart")  # fmt: skip
+            ledger = Ledger.anonymous(shape)
+        self._publisher.account_to(ledger)
+        return ledger
 
     def _drops_of_predecessor(self) -> dict[str, int]:
         """The kernel's counters as last noted: the sockets outlive this process, so drops meanwhile are counted too."""
