@@ -7,6 +7,7 @@ import pytest
 
 from sinks.embedded import EmbeddedStore
 from sinks.migrations import migrate
+from tests.broker.fixtures import broker as broker
 from tests.stored import FOR_EVER, TIMEZONE
 
 _numbers = itertools.count()
