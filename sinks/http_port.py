@@ -26,9 +26,10 @@ from starlette.requests import Request as WebRequest
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sinks import StoreRefused, StoreUnavailable, http_answer, metrics, telemetry
+from sinks import StoreRefused, StoreUnavailable, http_answer, http_insert, metrics, telemetry
 from sinks.embedded import EmbeddedStore
-from sinks.http_request import MAX_BODY, Request, error, read_request
+from sinks.http_insert import Upload, read_upload
+from sinks.http_request import MAX_BODY, Request, credentials, error, read_request
 from sinks.http_settings import limits, reader_settings
 from sinks.inserts import text
 from sinks.query_guard import DENIED_CATEGORIES, FORMAT_SQL, SYNTAX_ERROR, TREE_SQL, Judged, judge, refuse, substitute
@@ -80,6 +81,7 @@ class HttpPort:
         self._denied = frozenset(rows.column("name").to_pylist())
         facts = store.query("SELECT displayName() AS name, version() AS version").to_pylist()[0]
         self._name, self._version = facts["name"], facts["version"]
+        self._uploads = store.directory / http_insert.FOLDER
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
 
@@ -89,6 +91,7 @@ class HttpPort:
         OSError: the address is not ours, or a hundred ports are busy.
         """
         listening = _listen(self._settings.listen)
+        http_insert.sweep(self._uploads)
         routes = [Route("/{path:path}", self._serve, methods=["GET", "POST", "HEAD"])]
         config = uvicorn.Config(
             Starlette(routes=routes), log_config=None, access_log=False, lifespan="off", ws="none",
@@ -111,6 +114,17 @@ class HttpPort:
             self._thread.join(2 * _STOP_SECONDS)
         self._pool.shutdown(wait=True, cancel_futures=True)
 
+    async def _receive(self, web: WebRequest) -> Upload:
+        """An admin's body, in a file: rows may be many."""
+        upload = Upload(self._uploads, web.headers.get("content-encoding", "").lower())
+        try:
+            async for chunk in web.stream():
+                upload.write(chunk)
+        except BaseException:
+            upload.close()
+            raise
+        return upload
+
     async def _serve(self, web: WebRequest) -> Response:
         path = "/" + web.path_params["path"]
         if path == "/ping":
@@ -123,15 +137,24 @@ class HttpPort:
             return Response(body, status, media_type=kind)
         if path != "/":
             return Response(f"There is no handle {path}. Use / for queries, or /ping, /metrics, /healthz\n", 404)
-        request = None
+        request, upload = None, None
         started = time.monotonic()
         try:
-            request = read_request(web.query_params.multi_items(), web.headers, await _body(web))
+            fields = web.query_params.multi_items()
+            # Who may not insert is told so before the rows are taken in.
+            user = self._user(*credentials(dict(fields), web.headers)) if _has_rows(web) else ""
+            if user == ADMIN:
+                upload = await self._receive(web)
+                request = await asyncio.get_running_loop().run_in_executor(
+                    self._pool, read_upload, fields, web.headers, upload
+                )
+            else:
+                request = read_request(fields, web.headers, await _body(web))
             if not request.sql.strip():
                 if web.method in ("GET", "HEAD"):
                     return Response("Ok.\n", media_type="text/plain")
                 raise error(SYNTAX_ERROR, "SYNTAX_ERROR", "Syntax error: the query is empty")
-            user = self._user(request)
+            user = self._user(request.user, request.password)
             # A link that somebody clicks must not change anything.
             changes = web.method == "POST"
             answer, packed = await asyncio.get_running_loop().run_in_executor(
@@ -144,6 +167,9 @@ class HttpPort:
         except Exception as problem:  # one query must not end the port
             limited(log.error, type(problem).__name__, "query failed", exc_info=True)
             return self._failed(error(1001, "STD_EXCEPTION", f"{type(problem).__name__}: {problem}"), request)
+        finally:
+            if upload is not None:
+                upload.close()
         metrics.HTTP_QUERIES.labels(user, "ok").inc()
         metrics.HTTP_SECONDS.observe(time.monotonic() - started)
         headers = self._headers(request, answer.timezone)
@@ -153,6 +179,8 @@ class HttpPort:
         return Response(answer.body, headers={**headers, "Content-Type": kind})
 
     def _failed(self, problem: StoreRefused | StoreUnavailable, request: Request | None) -> Response:
+        if isinstance(problem, StoreUnavailable) and not error_code(str(problem)):
+            problem = error(236, "ABORTED", str(problem))  # to a sink at the other end: try again
         code = error_code(str(problem)) or 1001
         metrics.HTTP_QUERIES.labels(ADMIN if request and request.user == ADMIN else "reader", "failed").inc()
         headers = self._headers(request, self._timezone) | {"X-ClickHouse-Exception-Code": str(code)}
@@ -170,15 +198,15 @@ class HttpPort:
             )
         return found
 
-    def _user(self, request: Request) -> str:
-        if request.user in READERS and not request.password:
+    def _user(self, name: str, password: str) -> str:
+        if name in READERS and not password:
             return "reader"
         token = self._settings.admin_token.get_secret_value()
-        if request.user == ADMIN and token and hmac.compare_digest(request.password.encode(), token.encode()):
+        if name == ADMIN and token and hmac.compare_digest(password.encode(), token.encode()):
             return ADMIN
-        if request.user == ADMIN and not request.password:
+        if name == ADMIN and not password:
             raise error(194, "REQUIRED_PASSWORD", "admin: Authentication failed: give http.admin_token as the password")
-        raise error(516, "AUTHENTICATION_FAILED", f"{request.user or 'default'}: Authentication failed: "
+        raise error(516, "AUTHENTICATION_FAILED", f"{name or 'default'}: Authentication failed: "
                     "password is incorrect, or there is no user with such name")  # fmt: skip
 
     def _answer(self, request: Request, user: str, changes: bool) -> tuple[Answer, bool]:
@@ -255,6 +283,11 @@ def _summary(result: Any) -> dict[str, str]:
         "elapsed_ns": int(result.elapsed() * 1e9),
     }
     return {name: str(value) for name, value in facts.items()}
+
+
+def _has_rows(web: WebRequest) -> bool:
+    form = web.headers.get("content-type", "").lower().startswith("multipart/form-data")
+    return web.method == "POST" and not form
 
 
 async def _body(web: WebRequest) -> bytes:

@@ -63,13 +63,13 @@ def read_request(fields: Sequence[tuple[str, str]], headers: Mapping[str, str], 
     try:
         text = body.decode()
     except UnicodeDecodeError as problem:
-        raise error(48, "NOT_IMPLEMENTED", "the body is not UTF-8: this port takes queries, and rows in text formats"
-                    " only") from problem  # fmt: skip
+        raise error(48, "NOT_IMPLEMENTED", "the body is not UTF-8: write INSERT INTO table FORMAT name before the"
+                    " rows") from problem  # fmt: skip
     # As the server does: the body continues the query of the URL.
     sql = "\n".join(part for part in (values.get("query", ""), text) if part)
     if "\0" in sql:
         raise error(62, "SYNTAX_ERROR", "Syntax error: the query has a NUL character")
-    user, password = _credentials(values, headers)
+    user, password = credentials(values, headers)
     version = values.get("client_protocol_version", "")
     return Request(
         sql=sql,
@@ -85,7 +85,8 @@ def read_request(fields: Sequence[tuple[str, str]], headers: Mapping[str, str], 
     )
 
 
-def _credentials(values: Mapping[str, str], headers: Mapping[str, str]) -> tuple[str, str]:
+def credentials(values: Mapping[str, str], headers: Mapping[str, str]) -> tuple[str, str]:
+    """User and password of URL parameters or headers, empty where neither has them; StoreRefused."""
     kind, _, value = headers.get("authorization", "").partition(" ")
     if kind.lower() == "basic":
         try:

@@ -64,7 +64,7 @@ def text(value: object) -> str:
         return str(value).lower()
     if isinstance(value, list | tuple):
         return f"[{', '.join(_element(item) for item in value)}]"
-    return _plain(value).replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+    return plain(value).replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
 
 
 def _element(value: object) -> str:
@@ -72,10 +72,11 @@ def _element(value: object) -> str:
         return "NULL"
     if isinstance(value, list | tuple | bool):
         return text(value)
-    return literal(value if isinstance(value, int | float) else _plain(value))
+    return literal(value if isinstance(value, int | float) else plain(value))
 
 
-def _plain(value: object) -> str:
+def plain(value: object) -> str:
+    """A value as text without quotes; times in UTC."""
     if isinstance(value, datetime):
         utc = value.astimezone(UTC) if value.tzinfo else value
         return f"{utc:%Y-%m-%d %H:%M:%S}" + (f".{utc.microsecond:06}" if utc.microsecond else "")

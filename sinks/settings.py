@@ -52,7 +52,13 @@ class KafkaSettings(Part):
 class StoreSettings(Part):
     """Where flows come to rest."""
 
-    url: str = Field("chdb:{data}/store", description="chdb:DIRECTORY; {data} is the data directory")
+    url: str = Field(
+        "chdb:{data}/store",
+        description="chdb:DIRECTORY, http://HOST:PORT or https://HOST:PORT; {data} is the data directory",
+    )
+    user: str = Field("", description="of a server; empty: default. A flowtide serve knows admin")
+    password: SecretStr = Field(SecretStr(""), description="of the user; of admin it is http.admin_token")
+    database: str = Field("flowtide", pattern=r"^\w+$", description="made if it is missing")
     memory_bytes: NonNegativeInt = Field(0, description="limit of the embedded engine; 0: a quarter of the machine")
     max_bytes: NonNegativeInt = Field(0, description="bound on disk: the oldest raw rows go first; 0: none")
     raw_days: NonNegativeInt = Field(
@@ -66,7 +72,10 @@ class SinkSettings(Part):
 
     rollup_seconds: float = Field(5.0, gt=0, le=3600, description="rollups lag raw by about this much")
     rollup_rows: PositiveInt = Field(5_000_000, description="and are made at once when this many rows wait")
-    retry_seconds: float = Field(2.0, gt=0, le=300, description="pause before an insert is tried again")
+    retry_seconds: float = Field(2.0, gt=0, le=300, description="pause before an insert is tried again; up to 8 times")
+    dead_letter_bytes: PositiveInt = Field(
+        256 << 20, description="bound of the folder of messages that cannot be read or stored; the oldest go first"
+    )
 
 
 class HttpSettings(Part):
