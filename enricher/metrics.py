@@ -15,6 +15,7 @@ FLOWS = Counter(
 OCTETS = Counter("enricher_octets_est_total", "their estimated octets", ["attribution"])
 ENRICHED_ROWS = Counter("enricher_enriched_rows_total", "rows published to flows.enriched")
 RESTARTS = Counter("enricher_restarts_total", "times the loop failed and began again from the tail")
+GENERATIONS = Counter("enricher_generations_lost_total", "times the partitions were given out anew")
 LOST_MESSAGES = Counter("enricher_lost_messages_total", "raw messages that were gone before they were read")
 MISSING_MESSAGES = Counter("enricher_missing_messages_total", "gaps in the collectors' sequence numbers")
 REPEATED_MESSAGES = Counter("enricher_repeated_messages_total", "raw messages published twice and dropped here")

@@ -1,7 +1,8 @@
 """The whole part on one screen: read raw messages, join, enrich, publish.
 
 Exactly once (``sinks.delivery``): the position is the newest message of ``flows.enriched``, never a commit.  Whatever
-goes wrong, buffers are dropped and the tail is read again.
+goes wrong, buffers are dropped and the tail is read again.  A lost generation keeps the consumer, because leaving the
+group would make every rebalance the cause of the next, and takes a new producer.
 """
 
 import threading
@@ -15,10 +16,32 @@ import structlog
 from enricher import metrics
 from enricher.enrichment import Tables, enrich, limit_days, widest_span
 from enricher.settings import EnricherSettings
-from sinks import ENRICHED_STREAM, RAW_STREAM, Bus, BusFull, GenerationLost, Message, OffsetGone
+from sinks import (
+    ENRICHED_STREAM,
+    RAW_STREAM,
+    Bus,
+    BusFull,
+    BusUnavailable,
+    Consumer,
+    GenerationLost,
+    Message,
+    OffsetGone,
+    Producer,
+    Unacknowledged,
+)
 from sinks.batch import Batch
 from sinks.codec import CodecError, Compression, decode, encode
-from sinks.delivery import EnrichedHeaders, HeaderError, RawHeaders, Sequences, row_index
+from sinks.dead_letters import DeadLetters
+from sinks.delivery import (
+    EnrichedHeaders,
+    HeaderError,
+    Hint,
+    NewerVersionError,
+    RawHeaders,
+    Sequences,
+    row_index,
+    short_id,
+)
 from sinks.schema import ENRICHED, RAW
 from sinks.telemetry import limited
 
@@ -29,7 +52,17 @@ _POLL_BYTES = 16 << 20  # about 120 k rows of LZ4: less than one enriched messag
 _POLL_SECONDS = 0.1
 _FULL_PAUSE_SECONDS = 0.2
 _COMMIT_SECONDS = 5.0  # a commit is only a hint, the tail decides
+_PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # after one failure, two, ...: a broker that is down is not asked for ever
+_IDLE_POLLS = 50  # at a stop: what has not come after 5 s of asking is left for the next start
 _MAX_SPAN_MS = int(widest_span() / np.timedelta64(1, "ms"))
+
+
+class _Stopped(Exception):  # noqa: N818
+    """Told to stop while waiting; what is unfinished is on the bus."""
+
+
+class LogCutError(Exception):
+    """flows.raw ends before what was already enriched: the bus lost its newest messages."""
 
 
 @dataclass(slots=True)
@@ -39,7 +72,10 @@ class _Pending:
     start: int  # source offsets [start, end) are read and not published
     end: int
     sequences: Sequences
+    published: dict[str, int]  # highest sequences before ``start``
     lost: tuple[tuple[int, int], ...] = ()
+    dropped: list[tuple[int, int, str, int]] = field(default_factory=list)
+    poison: list[tuple[int, int, str, int]] = field(default_factory=list)
     sources: list[int] = field(default_factory=list)
     batches: list[Batch] = field(default_factory=list)
     rows: int = 0
@@ -65,7 +101,8 @@ class _Pending:
     def clear(self) -> None:
         """Published: the next message starts where this one ended."""
         self.start, self.lost, self.rows = self.end, (), 0
-        self.sources, self.batches = [], []
+        self.sources, self.batches, self.dropped, self.poison = [], [], [], []
+        self.published = dict(self.sequences.highest)
 
 
 class Enricher:
@@ -78,97 +115,151 @@ class Enricher:
         settings: EnricherSettings,
         compression: Compression = "lz4",
         clock: Callable[[], float] = time.monotonic,
+        *,
+        dead_letters: DeadLetters | None = None,
     ) -> None:
-        """``tables`` returns the tables in force; they are asked for once a message."""
+        """``tables`` returns the tables in force; they are asked for once a message.
+
+        ``dead_letters`` keeps raw messages that cannot be read; without it they are counted and logged only.
+        """
         self._bus, self._tables, self._settings = bus, tables, settings
-        self._compression, self._clock = compression, clock
+        self._compression, self._clock, self._dead_letters = compression, clock, dead_letters
         self._pending: dict[int, _Pending] = {}
+        self._blocked: dict[int, str] = {}  # partitions whose next message only a newer Flowtide reads
+        self._failures = 0  # in a row
         self._committed_at = clock()
         self.failed: str | None = None  # why the last attempt ended, for /healthz
 
     def run(self, stop: threading.Event) -> None:
         """Until ``stop``; then what is already in the raw stream is finished.  Failures begin again from the tail."""
-        while True:
-            try:
-                self._run_until_done(stop)
-                return
-            except Exception as error:  # nothing that one message holds may end the stream
-                self.failed = f"{type(error).__name__}: {error}"
-                metrics.RESTARTS.inc()
-                limited(log.error, "restart", "begin again from the tail", error=self.failed, exc_info=True)
-                if stop.wait(1.0):
-                    return
-
-    def _run_until_done(self, stop: threading.Event) -> None:
-        self._consumer = self._bus.consumer(RAW_STREAM, GROUP)
-        self._producer = self._bus.producer(ENRICHED_STREAM)
+        self._consumer: Consumer | None = None
         try:
-            for partition in self._consumer.assigned():
-                self._begin(partition)
+            while self._run_generation(stop):
+                pass
+        finally:
+            if self._consumer is not None:
+                self._consumer.close()
+
+    def _run_generation(self, stop: threading.Event) -> bool:
+        """Work on the partitions of one generation; True: begin again."""
+        try:
+            if self._consumer is None:
+                self._consumer = self._bus.consumer(RAW_STREAM, GROUP)
+            self._work(self._consumer, stop)
+            return False
+        except _Stopped:
+            return False
+        except GenerationLost as lost:
+            metrics.GENERATIONS.inc()
+            log.info("partitions are given out anew", reason=str(lost))
+            return True
+        except (Unacknowledged, BusUnavailable) as error:  # the consumer is sound: it stays in its group
+            return self._pause(error, stop)
+        except Exception as error:  # nothing that one message holds may end the stream
+            consumer, self._consumer = self._consumer, None
+            if consumer is not None:
+                consumer.close()
+            return self._pause(error, stop)
+
+    def _pause(self, error: Exception, stop: threading.Event) -> bool:
+        self.failed = f"{type(error).__name__}: {error}"
+        metrics.RESTARTS.inc()
+        limited(log.error, "restart", "begin again from the tail", error=self.failed, exc_info=True)
+        pause = _PAUSES[min(self._failures, len(_PAUSES) - 1)]
+        self._failures += 1
+        return not stop.wait(pause)
+
+    def _work(self, consumer: Consumer, stop: threading.Event) -> None:
+        self._source = short_id(self._bus.stream_id(RAW_STREAM))
+        self._producer: Producer = self._bus.producer(ENRICHED_STREAM)
+        try:
+            for partition in consumer.assigned():
+                self._begin(consumer, partition)
             self.failed = None
             while not stop.is_set():
-                self._step(stop, _POLL_SECONDS)
-            while self._step(stop, 0.0):  # drain what the collector left
-                pass
-            for partition in self._pending:
-                self._publish(partition, stop)
-            self._commit()
+                self._step(consumer, stop, _POLL_SECONDS)
+                self._failures = 0
+            self._finish(consumer, stop)
         finally:
             self._pending.clear()
+            self._blocked.clear()
             self._producer.close()
-            self._consumer.close()
 
-    def _begin(self, partition: int) -> None:
+    def _finish(self, consumer: Consumer, stop: threading.Event) -> None:
+        """Read up to where the log ends now, publish and commit."""
+        ends = {partition: consumer.bounds(partition)[1] for partition in self._pending}
+        idle = 0
+        while idle < _IDLE_POLLS and any(
+            self._pending[partition].end < end for partition, end in ends.items() if partition not in self._blocked
+        ):
+            idle = 0 if self._step(consumer, stop, _POLL_SECONDS) else idle + 1
+        for partition in self._pending:
+            self._publish(consumer, partition, stop)
+        self._commit(consumer)
+
+    def _begin(self, consumer: Consumer, partition: int) -> None:
         """Where the newest enriched message ended, or else at the group's hint, or else at the first message."""
         last = self._producer.last(partition)
+        start: int | None = None
+        highest: dict[str, int] = {}
         if last is not None:
             headers = EnrichedHeaders.decode(last)
-            start, highest = headers.end, dict(headers.highest)
-        else:
-            hint = self._consumer.committed(partition)
-            start, highest = (hint.offset if hint else self._consumer.bounds(partition)[0]), {}
-        self._pending[partition] = _Pending(start, start, Sequences(highest))
+            highest = dict(headers.highest)  # of collectors, who outlive a flows.raw made again
+            if headers.source in ("", self._source):
+                start = headers.end
+        elif (committed := consumer.committed(partition)) is not None:
+            hint = Hint.decode(committed.metadata)
+            highest = dict(hint.highest)
+            if hint.source in ("", self._source):
+                start = committed.offset
+        lost: tuple[tuple[int, int], ...] = ()
+        if start is None:
+            start = consumer.bounds(partition)[0]
+            lost = ((0, start),) if start else ()
+        self._pending[partition] = _Pending(start, start, Sequences(highest), dict(highest), lost)
         try:
-            self._consumer.seek(partition, start)
+            consumer.seek(partition, start)
         except OffsetGone as gone:
-            self._step_over(gone)
+            self._step_over(consumer, gone)
 
-    def _step(self, stop: threading.Event, timeout: float) -> int:
+    def _step(self, consumer: Consumer, stop: threading.Event, timeout: float) -> int:
         """Read once, publish what is due; returns the number of messages read."""
         try:
-            messages = self._consumer.poll(_POLL_BYTES, timeout)
+            messages = consumer.poll(_POLL_BYTES, timeout)
         except OffsetGone as gone:
-            self._publish(gone.partition, stop)
-            self._step_over(gone)
+            self._publish(consumer, gone.partition, stop)
+            self._step_over(consumer, gone)
             return 1
         for message in messages:
-            self._take(message, stop)
+            self._take(consumer, message, stop)
         now = self._clock()
         for partition, pending in self._pending.items():
             if pending.rows and now - pending.since >= self._settings.max_wait_seconds:
-                self._publish(partition, stop)
+                self._publish(consumer, partition, stop)
         if now - self._committed_at >= _COMMIT_SECONDS:
-            self._commit()
+            self._commit(consumer)
         return len(messages)
 
-    def _step_over(self, gone: OffsetGone) -> None:
+    def _step_over(self, consumer: Consumer, gone: OffsetGone) -> None:
         """Continue at the first message still there; the hole is written into the next message's headers."""
         pending = self._pending[gone.partition]
         lost = (pending.end, gone.first)
         if gone.first < pending.end:
-            raise GenerationLost(
-                f"flows.raw/{gone.partition} ends at {gone.end}, before {pending.end}: it lost its newest messages"
+            raise LogCutError(
+                f"flows.raw/{gone.partition} ends at {gone.end}, before {pending.end} which was enriched already: the"
+                " bus lost its newest messages; what comes next would be taken for them: make the stream again"
             )
         metrics.LOST_MESSAGES.inc(lost[1] - lost[0])
         log.error("raw messages are gone", partition=gone.partition, start=lost[0], end=lost[1])
         pending.lost += (lost,)
         pending.start = pending.end = gone.first
-        self._consumer.seek(gone.partition, gone.first)
+        consumer.seek(gone.partition, gone.first)
 
-    def _take(self, message: Message, stop: threading.Event) -> None:
+    def _take(self, consumer: Consumer, message: Message, stop: threading.Event) -> None:
         pending = self._pending[message.partition]
-        if message.offset < pending.end:
+        if message.offset < pending.end or message.partition in self._blocked:
             return
+        headers: RawHeaders | None = None
         try:
             headers = RawHeaders.decode(message.headers)
             last = pending.sequences.highest.get(headers.collector)
@@ -177,21 +268,44 @@ class Enricher:
                 pending.end = message.offset + 1
                 return
             if headers.kind == "observation":
-                self._publish(message.partition, stop)
+                self._publish(consumer, message.partition, stop)
                 self._admit(pending, headers, message)
-                self._pass_on(pending, message, headers, stop)
+                self._pass_on(consumer, pending, message, headers, stop)
                 return
             batch = limit_days(decode(message.body, RAW))
+            if len(batch) != headers.rows:
+                raise CodecError(f"headers say {headers.rows} rows, the body has {len(batch)}")
+        except NewerVersionError as error:
+            self._block(message, error)
+            return
         except (HeaderError, CodecError) as error:
-            metrics.POISON_MESSAGES.inc()
-            limited(log.error, "poison", "raw message refused", partition=message.partition, offset=message.offset,
-                    error=str(error))  # fmt: skip
-            pending.end = message.offset + 1
+            self._bury(pending, message, headers, error)
             return
         if pending.rows + len(batch) > self._settings.max_rows or pending.spans_too_long_with(headers):
-            self._publish(message.partition, stop)
+            self._publish(consumer, message.partition, stop)
         self._admit(pending, headers, message)
         pending.add(message.offset, batch, headers, self._clock())
+
+    def _block(self, message: Message, error: NewerVersionError) -> None:
+        """Leave the partition where it is: its messages are sound, this process is too old for them."""
+        self._blocked[message.partition] = str(error)
+        self.failed = f"partition {message.partition} waits: {error}"
+        log.error("partition waits for a newer version", partition=message.partition, offset=message.offset,
+                  reason=str(error))  # fmt: skip
+
+    def _bury(self, pending: _Pending, message: Message, headers: RawHeaders | None, error: Exception) -> None:
+        """Step over a message that nobody can read; the audit counts its rows, one where it does not say how many."""
+        metrics.POISON_MESSAGES.inc()
+        limited(log.error, "poison", "raw message refused", partition=message.partition, offset=message.offset,
+                error=str(error))  # fmt: skip
+        if self._dead_letters is not None:
+            self._dead_letters.bury(RAW_STREAM, self._bus.stream_id(RAW_STREAM), message, str(error))
+        # When its rows arrived is not known any more; the moment they are missed is the nearest that is.
+        minute = int(time.time()) // 60 * 60
+        pending.poison.append((message.offset, minute, "", headers.rows if headers else 1))
+        if headers is not None:
+            self._admit(pending, headers, message)
+        pending.end = message.offset + 1
 
     def _admit(self, pending: _Pending, headers: RawHeaders, message: Message) -> None:
         # Only now: what is published before this message must not claim to have seen it.
@@ -200,9 +314,10 @@ class Enricher:
             metrics.MISSING_MESSAGES.inc(missing)
             limited(log.warning, "missing", "raw messages are missing", partition=message.partition,
                     collector=headers.collector, count=missing)  # fmt: skip
+        pending.dropped += [(message.offset, *entry) for entry in headers.dropped]
         pending.end = message.offset + 1
 
-    def _publish(self, partition: int, stop: threading.Event) -> None:
+    def _publish(self, consumer: Consumer, partition: int, stop: threading.Event) -> None:
         """One message of all that waits; nothing when nothing does."""
         pending = self._pending[partition]
         if not pending.rows:
@@ -214,24 +329,30 @@ class Enricher:
         times = result.batch.columns["ts"].view("i8")
         headers = EnrichedHeaders(
             len(result.batch), pending.start, pending.end, index, dict(pending.sequences.highest), pending.lost,
-            int(times.min()), int(times.max()),
+            int(times.min()), int(times.max()), dropped=tuple(pending.dropped), poison=tuple(pending.poison),
+            source=self._source,
         )  # fmt: skip
-        self._append(partition, headers, encode(result.batch, ENRICHED, self._compression), stop)
+        self._append(consumer, partition, headers, encode(result.batch, ENRICHED, self._compression), stop)
         metrics.ENRICHED_ROWS.inc(len(result.batch))
         metrics.count(result)
         pending.clear()
 
-    def _pass_on(self, pending: _Pending, message: Message, headers: RawHeaders, stop: threading.Event) -> None:
+    def _pass_on(
+        self, consumer: Consumer, pending: _Pending, message: Message, headers: RawHeaders, stop: threading.Event
+    ) -> None:
         """An observation goes on as it is: a message of its own."""
         onward = EnrichedHeaders(
             headers.rows, pending.start, pending.end, ((message.offset, headers.rows),),
             dict(pending.sequences.highest), pending.lost, headers.min_ms, headers.max_ms, "observation", headers.table,
+            tuple(pending.dropped), tuple(pending.poison), self._source,
         )  # fmt: skip
-        self._append(message.partition, onward, bytes(message.body), stop)
+        self._append(consumer, message.partition, onward, bytes(message.body), stop)
         pending.clear()
 
-    def _append(self, partition: int, headers: EnrichedHeaders, body: bytes, stop: threading.Event) -> None:
-        self._consumer.settle()
+    def _append(
+        self, consumer: Consumer, partition: int, headers: EnrichedHeaders, body: bytes, stop: threading.Event
+    ) -> None:
+        consumer.settle()
         while True:
             try:
                 self._producer.publish(partition, headers.encode(), body)
@@ -240,9 +361,10 @@ class Enricher:
                 # The raw stream keeps everything meanwhile; at its own bound the collector drops and counts.
                 limited(log.warning, "full", "no room for enriched flows", reason=str(full))
                 if stop.wait(_FULL_PAUSE_SECONDS):
-                    raise GenerationLost("stopped while the bus was full; nothing is lost") from full
+                    raise _Stopped from full
+                consumer.end(partition)  # says when the partition went to another member meanwhile
 
-    def _commit(self) -> None:
+    def _commit(self, consumer: Consumer) -> None:
         for partition, pending in self._pending.items():
-            self._consumer.commit(partition, pending.start, "")
+            consumer.commit(partition, pending.start, Hint(self._source, pending.published).encode())
         self._committed_at = self._clock()

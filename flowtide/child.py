@@ -52,6 +52,7 @@ def run_store(settings: Settings, fds: list[int], stop: threading.Event) -> None
     """Bus -> enricher -> bus -> engine, and the HTTP port, until ``stop``; then what the bus holds is finished."""
     from enricher.service import Enricher
     from enricher.watch import TablesInForce
+    from sinks.dead_letters import DeadLetters
     from sinks.embedded import EmbeddedStore
     from sinks.http_port import HttpPort
     from sinks.keeper import Keeper
@@ -66,9 +67,10 @@ def run_store(settings: Settings, fds: list[int], stop: threading.Event) -> None
         raise MigrationError("the store's tables are not as they must be: " + "; ".join(wrong))
     tables = TablesInForce(settings.enricher, settings.data / "state" / "subscriber.key")
     tables.reload_if_changed(time.time())  # before the first flow: without leases it would stay unmatched
-    enricher = Enricher(bus, tables.tables, settings.enricher, settings.bus.compression)
+    letters = DeadLetters(settings.data / "dead-letter", settings.sink.dead_letter_bytes)
+    enricher = Enricher(bus, tables.tables, settings.enricher, settings.bus.compression, dead_letters=letters)
     rollups = Rollups(store, settings.sink, settings.timezone)
-    sink = Sink(bus, store, rollups, settings.sink, settings.data / "dead-letter")
+    sink = Sink(bus, store, rollups, settings.sink, letters, settings.data / "state" / "gaps")
     keeper = Keeper(store, settings.store.max_bytes)
 
     def health() -> Mapping[str, object]:

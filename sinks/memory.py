@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from sinks import Committed, Headers, Message, OffsetGone
+from sinks import ENRICHED_STREAM, RAW_STREAM, Committed, Headers, Message, OffsetGone
 
 
 class MemoryBus:
@@ -29,6 +29,11 @@ class MemoryBus:
     def stream_id(self, stream: str) -> str:
         """Identity of this making of the stream."""
         return self._ids[stream]
+
+    def name_streams(self, making: str) -> None:
+        """Give the streams the identity of this making, as another bus over the same logs has it."""
+        for stream in (RAW_STREAM, ENRICHED_STREAM):
+            self._ids[stream] = f"{making} {stream}"
 
     def producer(self, stream: str) -> "MemoryProducer":
         """Open for appending."""

@@ -17,8 +17,10 @@ from sinks.rollups import NAMES as ROLLUPS
 from sinks.schema import FLOW, OBSERVATIONS
 from sinks.settings import StoreSettings
 
-MINUTE_TABLES = ("bucket_1m", "bucket_end_5m", "exporter_health_1m", "stage_1m", "interface_counter")
+MINUTE_TABLES = ("bucket_1m", "bucket_end_5m", "exporter_health_1m", "stage_1m", "interface_counter", "audit_1m")
 """Tables that live ``minute_days``."""
+DELIVERY_TABLES = ("audit_1m", "bus_skipped", "bus_stream", "rollup_cut")
+"""Tables the sink writes about its own work."""
 DEDUPLICATION_WINDOW = 100_000
 """Tokens remembered a table; it counts parts of all partitions, and its cost does not grow with it."""
 
@@ -130,7 +132,7 @@ def problems(store: Store) -> list[str]:
         "SELECT name, create_table_query AS sql FROM system.tables WHERE database = currentDatabase()"
     ).to_pylist()
     made = {row["name"]: row["sql"] for row in tables}
-    for name in ("flows", *ROLLUPS, *OBSERVATIONS):
+    for name in ("flows", *ROLLUPS, *OBSERVATIONS, *DELIVERY_TABLES):
         if name not in made:
             found.append(f"table {name} is missing: run flowtide migrate")
         elif f"non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}" not in made[name]:

@@ -53,11 +53,21 @@ class Rollups:
         self._store, self._settings, self._timezone = store, settings, timezone
         self._waiting: dict[int, deque[Span]] = {}
         self._rolled: dict[int, int] = {}
+        self._base: dict[int, int] = {}
         self._planned: dict[int, tuple[int, int] | None] = {}
         self._last: dict[int, float] = {}
 
-    def begin(self, partition: int, position: SinkPosition, stored_end: int) -> None:
-        """Take over a partition: a range planned by a predecessor runs again with the same ends."""
+    def forget(self) -> None:
+        """The generation ended: others have the partitions, and what waited here waits there."""
+        for mapping in (self._waiting, self._rolled, self._base, self._planned, self._last):
+            mapping.clear()
+
+    def begin(self, partition: int, position: SinkPosition, stored_end: int, base: int = 0) -> None:
+        """Take over a partition: a range planned by a predecessor runs again with the same ends.
+
+        ``base`` is ``flows.bus_offset`` of the stream's offset 0.
+        """
+        self._base[partition] = base
         self._waiting[partition] = deque()
         self._rolled[partition], self._planned[partition] = position.rolled, position.planned
         self._last[partition] = float("-inf")
@@ -66,8 +76,9 @@ class Rollups:
             self._waiting[partition].extend(self._stored_between(partition, start, stored_end))
 
     def stored(self, partition: int, span: Span) -> None:
-        """One more message is in the raw table."""
-        self._waiting[partition].append(span)
+        """One more message is in the raw table; one that a lost position brought again is rolled up already."""
+        if span.offset >= self._rolled[partition]:
+            self._waiting[partition].append(span)
 
     def due(self, partition: int, now: float, *, finish: bool = False) -> tuple[int, int] | None:
         """The range to run now; None: not yet.  A planned range stays due, with the same ends, until it has run."""
@@ -94,23 +105,35 @@ class Rollups:
     def run(self, partition: int, planned: tuple[int, int], stream_id: str) -> None:
         """Run every rollup over a planned range; StoreUnavailable leaves it planned."""
         a, b = planned
-        where = of_offsets(partition, a, b)
+        base = self._base[partition]
+        where = of_offsets(partition, base + a, base + b)
         for name in NAMES:
             self._store.command(statement(name, where, self._timezone), token=f"{name}/{stream_id}/{partition}/{a}-{b}")
         counted = self._store.query(f"SELECT count() AS rows FROM flows WHERE {where}")
         rows = int(counted.column("rows")[0].as_py())
-        cut = [{"rollup": "all", "partition": partition, "a": a, "b": b, "rows": rows, "made": int(time.time() * 1000)}]
+        made = int(time.time() * 1000)
+        cut = [{"rollup": "all", "partition": partition, "a": base + a, "b": base + b, "rows": rows, "made": made}]
         self._store.insert(
             "rollup_cut", pa.Table.from_pylist(cut, _CUT_SCHEMA), token=f"{stream_id}/{partition}/{a}-{b}"
         )
         metrics.ROLLED_ROWS.inc(rows)
         self._rolled[partition], self._planned[partition] = b, None
 
+    def cut_until(self, partition: int, base: int) -> int:
+        """Where the newest range of the stream that begins at ``base`` ended, by the table for people.
+
+        For a lost position only: a range that was cut short is not in it, and would be rolled up in part again.
+        """
+        sql = "SELECT max(b) AS b FROM rollup_cut WHERE partition = {partition:UInt16} AND a >= {base:UInt64}"
+        found = self._store.query(sql, partition=partition, base=base)
+        return max(0, int(found.column("b")[0].as_py()) - base)
+
     def _stored_between(self, partition: int, a: int, b: int) -> list[Span]:
         """Spans of messages that a predecessor stored and did not roll up."""
+        base = self._base[partition]
         found = self._store.query(
             "SELECT bus_offset, count() AS rows, toUnixTimestamp64Milli(min(ts)) AS low, "
             "toUnixTimestamp64Milli(max(ts)) AS high FROM flows "
-            f"WHERE {of_offsets(partition, a, b)} GROUP BY bus_offset ORDER BY bus_offset"
+            f"WHERE {of_offsets(partition, base + a, base + b)} GROUP BY bus_offset ORDER BY bus_offset"
         )
-        return [Span(row["bus_offset"], row["rows"], row["low"], row["high"]) for row in found.to_pylist()]
+        return [Span(row["bus_offset"] - base, row["rows"], row["low"], row["high"]) for row in found.to_pylist()]

@@ -4,10 +4,11 @@ The commit's metadata holds the source offset that is stored (``SinkPosition``),
 same rows under the same token, and an overlapping message of a zombie is cut or skipped by log order.
 """
 
-import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,7 +18,10 @@ from sinks import (
     ENRICHED_STREAM,
     RAW_STREAM,
     Bus,
+    BusUnavailable,
+    Committed,
     Consumer,
+    GenerationLost,
     Message,
     OffsetGone,
     Store,
@@ -25,11 +29,26 @@ from sinks import (
     StoreUnavailable,
     metrics,
 )
-from sinks.codec import CodecError, at_rest, complete, decode_arrow, observation_schema
-from sinks.delivery import EnrichedHeaders, GapError, HeaderError, SinkPosition, Verdict, judge
+from sinks.audit import TABLE as AUDIT
+from sinks.audit import Counts, audit
+from sinks.codec import CodecError
+from sinks.dead_letters import BurialLimit, DeadLetters
+from sinks.delivery import (
+    EnrichedHeaders,
+    GapError,
+    HeaderError,
+    NewerVersionError,
+    SinkPosition,
+    Verdict,
+    judge,
+    short_id,
+)
+from sinks.gaps import Gap, is_accepted, settle_gap, show_gap
 from sinks.rollups import Rollups, Span
-from sinks.schema import ENRICHED, FLOW, OBSERVATIONS
+from sinks.rows import rows_of, skipped
 from sinks.settings import SinkSettings
+from sinks.store_errors import is_about_content
+from sinks.streams import base_of
 from sinks.telemetry import limited
 
 log = structlog.get_logger("sinks")
@@ -37,11 +56,14 @@ log = structlog.get_logger("sinks")
 GROUP = "sink"
 _POLL_BYTES = 64 << 20  # a few messages ahead: one is inserted at a time
 _POLL_SECONDS = 0.1
-_INSERT_COLUMNS = [column.name for column in FLOW]
-_SKIPPED = pa.schema(
-    [("time", pa.timestamp("ms", "UTC")), ("partition", pa.uint16()), ("offset", pa.uint64()), ("rows", pa.uint64()),
-     ("reason", pa.string()), ("source_from", pa.uint64()), ("source_to", pa.uint64())]
-)  # fmt: skip
+_PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # after one failure, two, ...: a broker that is down is not asked for ever
+_LONGEST_RETRY = 8  # times retry_seconds: a store that comes back is noticed within that
+_GAP_SECONDS = 1.0  # how often a stopped partition looks whether its gap is accepted
+_IDLE_POLLS = 50  # at a stop: what has not come after 5 s of asking is left for the next start
+
+
+class _Stopped(Exception):  # noqa: N818
+    """Told to stop while waiting; what is unfinished is on the bus."""
 
 
 class Sink:
@@ -53,63 +75,106 @@ class Sink:
         store: Store,
         rollups: Rollups,
         settings: SinkSettings,
-        dead_letters: Path,
+        dead_letters: DeadLetters,
+        gaps: Path,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``dead_letters`` is the folder for messages that the store refuses for what they are."""
+        """``dead_letters`` keeps what the store refuses for what it is; ``gaps`` is the folder of ``sinks.gaps``."""
         self._bus, self._store, self._rollups, self._settings = bus, store, rollups, settings
-        self._dead_letters, self._clock = dead_letters, clock
+        self._dead_letters, self._gaps, self._clock = dead_letters, gaps, clock
+        self._burials = BurialLimit()
         self._positions: dict[int, SinkPosition] = {}
         self._next: dict[int, int] = {}  # next enriched offset a partition
-        self._stopped: dict[int, str] = {}  # partitions that met a gap, and which
-        self._stream_id = bus.stream_id(ENRICHED_STREAM)
+        self._base: dict[int, int] = {}  # bus_offset of the stream's offset 0
+        self._stopped: dict[int, str] = {}  # partitions that wait for an operator, and why
+        self._gap: dict[int, Gap] = {}  # of them, those that met a gap
+        self._looked_at = self._roll_again_at = float("-inf")
+        self._failures = self._rollup_failures = 0  # in a row
         self.failed: str | None = None
 
     @property
     def stopped(self) -> dict[int, str]:
-        """Partitions that met an unexplained gap, and which; they wait for an operator."""
+        """Partitions that wait for an operator: what is missing, and the command to go on without it."""
         return dict(self._stopped)
 
     def run(self, stop: threading.Event) -> None:
         """Until ``stop``; then what is already in the stream is finished, rollups too."""
-        while True:
-            try:
-                self._run_until_done(stop)
-                return
-            except Exception as error:  # the store child must not end because of one message or one answer
-                self.failed = f"{type(error).__name__}: {error}"
-                metrics.RESTARTS.inc()
-                limited(log.error, "restart", "begin again from the committed position", error=self.failed,
-                        exc_info=True)  # fmt: skip
-                if stop.wait(1.0):
-                    return
-
-    def _run_until_done(self, stop: threading.Event) -> None:
-        consumer = self._bus.consumer(ENRICHED_STREAM, GROUP)
+        self._consumer: Consumer | None = None
         try:
-            for partition in consumer.assigned():
-                self._begin(consumer, partition)
-            self.failed = None
-            while not stop.is_set():
-                self._step(consumer, stop, _POLL_SECONDS)
-                self._roll_up(consumer, finish=False)
-            while self._step(consumer, stop, 0.0):
+            while self._run_generation(stop):
                 pass
-            self._roll_up(consumer, finish=True)
         finally:
-            consumer.close()
+            if self._consumer is not None:
+                self._consumer.close()
+
+    def _run_generation(self, stop: threading.Event) -> bool:
+        """Work on the partitions of one generation; True: begin again."""
+        try:
+            if self._consumer is None:
+                self._consumer = self._bus.consumer(ENRICHED_STREAM, GROUP)
+            self._work(self._consumer, stop)
+            return False
+        except _Stopped:
+            return False
+        except GenerationLost as lost:  # the consumer stays: leaving would make every rebalance the cause of the next
+            metrics.GENERATIONS.inc()
+            log.info("partitions are given out anew", reason=str(lost))
+            return True
+        except (BusUnavailable, StoreUnavailable, StoreRefused) as error:
+            return self._pause(error, stop)
+        except Exception as error:  # the store child must not end because of one message or one answer
+            consumer, self._consumer = self._consumer, None
+            if consumer is not None:
+                consumer.close()
+            return self._pause(error, stop)
+
+    def _pause(self, error: Exception, stop: threading.Event) -> bool:
+        self.failed = f"{type(error).__name__}: {error}"
+        metrics.RESTARTS.inc()
+        limited(log.error, "restart", "begin again from the committed position", error=self.failed, exc_info=True)
+        pause = _PAUSES[min(self._failures, len(_PAUSES) - 1)]
+        self._failures += 1
+        return not stop.wait(pause)
+
+    def _work(self, consumer: Consumer, stop: threading.Event) -> None:
+        self._stream_id = self._bus.stream_id(ENRICHED_STREAM)
+        for mapping in (self._positions, self._next, self._base, self._stopped, self._gap):
+            mapping.clear()
+        self._rollups.forget()
+        for partition in consumer.assigned():
+            self._begin(consumer, partition)
+        self.failed = None
+        while not stop.is_set():
+            self._step(consumer, stop, _POLL_SECONDS)
+            self._roll_up(consumer, finish=False)
+            self._failures = 0
+        self._finish(consumer, stop)
+
+    def _finish(self, consumer: Consumer, stop: threading.Event) -> None:
+        """Store what the log holds now, and roll it up."""
+        ends = {partition: consumer.bounds(partition)[1] for partition in self._next}
+        idle = 0
+        while idle < _IDLE_POLLS and any(self._next[p] < end for p, end in ends.items() if p not in self._stopped):
+            idle = 0 if self._step(consumer, stop, _POLL_SECONDS) else idle + 1
+        self._roll_up(consumer, finish=True)
 
     def _begin(self, consumer: Consumer, partition: int) -> None:
-        committed = consumer.committed(partition)
-        if committed is None:
-            first = consumer.bounds(partition)[0]
-            self._positions[partition], self._next[partition] = SinkPosition(rolled=first), first
-        else:
-            self._positions[partition] = SinkPosition.decode(committed.metadata)
-            self._next[partition] = committed.offset
-        position = self._positions[partition]
+        stream, committed = short_id(self._stream_id), consumer.committed(partition)
+        first = consumer.bounds(partition)[0]
+        position = _position(committed)
+        metrics.STOPPED.labels(str(partition)).set(0)
+        ours = position is not None and position.stream in ("", stream)
+        self._base[partition] = base = base_of(self._store, self._stream_id, partition, known=ours)
+        if committed and position and ours:
+            self._next[partition], position = committed.offset, replace(position, stream=stream)
+        else:  # never committed, or the stream was made again: what is stored of flows.raw is, wherever it came from
+            rolled = max(first, self._rollups.cut_until(partition, base))
+            self._next[partition] = first
+            position = replace(position or SinkPosition(), rolled=rolled, planned=None, gone=first > 0, stream=stream)
+        self._positions[partition] = position
         # What lies between was stored by a predecessor: the rollups still want it.
-        self._rollups.begin(partition, position, stored_end=self._next[partition])
+        self._rollups.begin(partition, position, self._next[partition], base)
+        settle_gap(self._gaps, self._stream_id, partition, position.stored)
         try:
             consumer.seek(partition, self._next[partition])
         except OffsetGone as gone:
@@ -122,107 +187,168 @@ class Sink:
             self._step_over(consumer, gone)
             return 1
         for message in messages:
-            if message.partition in self._stopped:
-                continue
-            if not self._store_one(consumer, message, stop):
-                raise InterruptedError("stopped while the store did not answer; nothing is lost")
-        for partition in consumer.assigned():
-            lag = consumer.bounds(partition)[1] - self._next[partition]
-            metrics.LAG_MESSAGES.labels(str(partition)).set(lag)
+            if message.partition not in self._stopped:
+                self._store_one(consumer, message, stop)
+        for partition, following in self._next.items():
+            metrics.LAG_MESSAGES.labels(str(partition)).set(max(0, consumer.end(partition) - following))
+        self._go_on_if_accepted(consumer)
         return len(messages)
 
     def _step_over(self, consumer: Consumer, gone: OffsetGone) -> None:
-        metrics.LOST_MESSAGES.inc(max(0, gone.first - self._next[gone.partition]))
-        log.error("enriched messages are gone", partition=gone.partition, start=self._next[gone.partition],
-                  end=gone.first)  # fmt: skip
-        self._next[gone.partition] = gone.first
-        consumer.seek(gone.partition, gone.first)
+        """Continue at the first message still there; the gap that it leaves in the source offsets is explained."""
+        partition, following = gone.partition, self._next[gone.partition]
+        if gone.end < following:
+            # Offsets that are given out a second time would meet the tokens of the first.
+            self._stop(partition, f"flows.enriched/{partition} ends at {gone.end}, before {following} which is stored"
+                                  " already: the bus lost its newest messages; make the stream again")  # fmt: skip
+            return
+        log.error("enriched messages are gone", partition=partition, start=following, end=gone.first)
+        self._positions[partition] = replace(self._positions[partition], gone=True)
+        self._next[partition] = gone.first
+        consumer.seek(partition, gone.first)
 
-    def _store_one(self, consumer: Consumer, message: Message, stop: threading.Event) -> bool:
-        """Insert what counts of a message and commit; False: told to stop before the store answered."""
-        partition, position = message.partition, self._positions[message.partition]
-        verdict: Verdict | None = None
+    def _store_one(self, consumer: Consumer, message: Message, stop: threading.Event) -> None:
+        """Store what counts of a message, bury it or stop its partition; then commit."""
+        if message.offset < self._next[message.partition]:
+            return
+        partition, before = message.partition, self._positions[message.partition]
         try:
             headers = EnrichedHeaders.decode(message.headers)
-            verdict = judge(headers, position.stored)
-            if verdict.skip:
-                metrics.SKIPPED_MESSAGES.inc()
-                self._note(message, "skipped", headers.rows, (headers.start, headers.end))
+            position = before.of_source(headers.source)
+            if position is None:
+                self._note(consumer, message, "of an older flows.raw", headers.rows, (headers.start, headers.end), stop)
+                position = before
             else:
-                table, rows = self._rows(message, headers, verdict)
-                consumer.settle()
-                if not self._insert(table, rows, self._token(message), stop):
-                    return False
-                if headers.kind == "flow":
-                    span = Span(message.offset, len(rows), headers.min_ms, headers.max_ms)
-                    self._rollups.stored(partition, span)
-                if verdict.lost or verdict.first_row:
-                    self._explain(message, headers, verdict)
-        except GapError as gap:
-            self._stopped[partition] = str(gap)
-            metrics.STOPPED.labels(str(partition)).set(1)
-            log.error("partition stopped at a gap", partition=partition, offset=message.offset, gap=str(gap))
-            return True
-        except (HeaderError, CodecError, StoreRefused) as error:
+                verdict, reason = self._judge(message, headers, position)
+                self._store_counted(consumer, message, headers, verdict, position.stored, stop)
+                self._explain(consumer, message, headers, verdict, reason, stop)
+                # A message that goes on where the last one ended shows that the lost ones are behind it.
+                goes_on = verdict.lost is None and verdict.stored > position.stored
+                position = replace(position, stored=verdict.stored, gone=position.gone and not goes_on)
+        except GapError as error:
+            gap = Gap(short_id(self._stream_id), partition, error.start, error.end, message.offset)
+            self._gap[partition] = gap
+            show_gap(self._gaps, gap)
+            self._stop(partition, str(gap))
+            return
+        except NewerVersionError as error:
+            self._stop(partition, str(error))
+            return
+        except HeaderError as error:
+            position = before
+            while not self._burials.allow(self._clock()):
+                self._wait(consumer, partition, error, 10, stop)
             self._bury(message, error)
-        self._next[partition] = message.offset + 1
-        self._positions[partition] = SinkPosition(
-            verdict.stored if verdict else position.stored, position.rolled, position.planned
-        )
+        # The rollups' part may have changed since ``before`` only in other calls, never in this one.
+        self._next[partition], self._positions[partition] = message.offset + 1, position
         self._commit(consumer, partition)
-        return True
+        if partition in self._gap:
+            del self._gap[partition]
+            settle_gap(self._gaps, self._stream_id, partition, position.stored)
 
-    def _rows(self, message: Message, headers: EnrichedHeaders, verdict: Verdict) -> tuple[str, pa.Table]:
-        """The table a message goes into, and its rows that count."""
-        batch = decode_arrow(message.body)
-        if headers.kind == "flow":
-            batch = complete(batch, ENRICHED)
-        if batch.num_rows != headers.rows:
-            raise CodecError(f"headers say {headers.rows} rows, the body has {batch.num_rows}")
-        rows = batch.slice(verdict.first_row)
+    def _judge(self, message: Message, headers: EnrichedHeaders, position: SinkPosition) -> tuple[Verdict, str]:
+        """What counts of it, and why source offsets before it are missing; GapError when nobody knows."""
+        if position.gone:
+            return judge(headers, position.stored, (position.stored, headers.start)), "enriched messages lost"
+        try:
+            return judge(headers, position.stored), "source lost"
+        except GapError as error:
+            gap = Gap(short_id(self._stream_id), message.partition, error.start, error.end, message.offset)
+            if not is_accepted(self._gaps, gap):
+                raise
+            self._gap[message.partition] = gap
+            return judge(headers, position.stored, (error.start, error.end)), "gap accepted"
+
+    def _store_counted(
+        self, consumer: Consumer, message: Message, headers: EnrichedHeaders, verdict: Verdict, stored: int,
+        stop: threading.Event,
+    ) -> None:  # fmt: skip
+        """Insert the rows that count and their audit; a message that no repeat can mend is buried instead."""
+        partition, token = message.partition, self._token(message)
+        base, failures, inserted = self._base[partition], 0, False
+        # What the audit says of a message that cannot be read: so many rows of nobody.
+        records: Counts = Counter({(int(time.time()) // 60 * 60, ""): verdict.rows - verdict.first_row})
+        if verdict.skip:
+            metrics.SKIPPED_MESSAGES.inc()
+            records.clear()
+        while not verdict.skip:
+            try:
+                table, rows, records = rows_of(message, headers, verdict.first_row, base)
+                consumer.settle()
+                self._store.insert(table, rows, token=token)
+            except StoreUnavailable as error:
+                metrics.RETRIES.inc()
+                failures = self._wait(consumer, partition, error, failures, stop)
+            except (CodecError, StoreRefused) as error:
+                mendable = isinstance(error, StoreRefused) and not is_about_content(error)
+                if mendable or not self._burials.allow(self._clock()):
+                    metrics.SINK_FAULTS.inc()
+                    failures = self._wait(consumer, partition, error, failures, stop)
+                    continue
+                self._bury(message, error)
+                break
+            else:
+                self.failed, inserted = None, True
+                self._burials.sound()
+                metrics.INSERTED_ROWS.labels(table).inc(len(rows))
+                metrics.INSERTED_MESSAGES.inc()
+                metrics.NEWEST_ROW.set(headers.max_ms / 1000)
+                break
         if headers.kind == "observation":
-            if headers.table not in OBSERVATIONS or not batch.schema.equals(observation_schema(headers.table)):
-                raise CodecError(f"not an observation we know: {headers.table!r}")
-            return headers.table, pa.Table.from_batches([rows])
-        count = rows.num_rows
-        placed = {
-            **{name: rows.column(name) for name in rows.schema.names},
-            "bus_partition": pa.repeat(pa.scalar(message.partition, pa.uint16()), count),
-            "bus_offset": pa.repeat(pa.scalar(message.offset, pa.uint64()), count),
-        }
-        metrics.NEWEST_ROW.set(headers.max_ms / 1000)
-        return "flows", at_rest(pa.table({name: placed[name] for name in _INSERT_COLUMNS}))
+            records.clear()
+        elif inserted:
+            self._rollups.stored(partition, Span(message.offset, len(rows), headers.min_ms, headers.max_ms))
+        said = audit(partition, headers, stored, records, inserted=inserted)
+        if said.num_rows:
+            self._insert(consumer, partition, AUDIT, said, f"{token}/audit", stop)
 
-    def _insert(self, table: str, rows: pa.Table, token: str, stop: threading.Event) -> bool:
+    def _insert(
+        self, consumer: Consumer, partition: int, table: str, rows: pa.Table, token: str, stop: threading.Event
+    ) -> None:
+        """Store rows of our own making: whatever the store says against them is the store's fault."""
+        failures = 0
         while True:
             try:
                 self._store.insert(table, rows, token=token)
-                metrics.INSERTED_ROWS.labels(table).inc(len(rows))
-                metrics.INSERTED_MESSAGES.inc()
-                return True
-            except StoreUnavailable as error:
-                metrics.RETRIES.inc()
-                limited(log.warning, "unavailable", "the store does not answer; trying again", error=str(error))
-                if stop.wait(self._settings.retry_seconds):
-                    return False
+                self.failed = None
+                return
+            except (StoreUnavailable, StoreRefused) as error:
+                failures = self._wait(consumer, partition, error, failures, stop)
+
+    def _wait(self, consumer: Consumer, partition: int, error: Exception, failures: int, stop: threading.Event) -> int:
+        """Pause before the same is tried again; the number of failures in a row."""
+        self.failed = f"{type(error).__name__}: {error}"
+        limited(log.error, "store", "the store does not take a message; trying again", partition=partition,
+                error=str(error)[:500])  # fmt: skip
+        if stop.wait(self._settings.retry_seconds * min(2**failures, _LONGEST_RETRY)):
+            raise _Stopped
+        consumer.end(partition)  # says when the partition went to another member meanwhile
+        return min(failures + 1, 10)
 
     def _roll_up(self, consumer: Consumer, *, finish: bool) -> None:
         """Take the due ranges into the rollups: planned, committed, run, committed."""
-        for partition in consumer.assigned():
+        if self._clock() < self._roll_again_at and not finish:
+            return
+        for partition in self._next:
             while (planned := self._rollups.due(partition, self._clock(), finish=finish)) is not None:
-                position = self._positions[partition]
-                self._positions[partition] = SinkPosition(position.stored, position.rolled, planned)
-                self._commit(consumer, partition)
+                self._positions[partition] = replace(self._positions[partition], planned=planned)
+                self._commit(consumer, partition)  # refused when the generation is lost: then nothing runs
                 try:
                     self._rollups.run(partition, planned, self._stream_id)
-                except StoreUnavailable as error:
+                except (StoreUnavailable, StoreRefused) as error:
                     metrics.RETRIES.inc()
-                    limited(log.warning, "rollup", "rollups wait for the store", error=str(error))
+                    self.failed = f"rollups wait: {type(error).__name__}: {error}"
+                    limited(log.error, "rollup", "rollups wait for the store", error=str(error)[:500])
+                    pause = self._settings.retry_seconds * min(2**self._rollup_failures, _LONGEST_RETRY)
+                    self._roll_again_at = self._clock() + pause
+                    self._rollup_failures = min(self._rollup_failures + 1, 10)
                     return
-                self._positions[partition] = SinkPosition(position.stored, planned[1], None)
+                if self._rollup_failures:
+                    self._rollup_failures, self.failed = 0, None
+                self._positions[partition] = replace(self._positions[partition], rolled=planned[1], planned=None)
                 self._commit(consumer, partition)
             waiting = self._next[partition] - self._positions[partition].rolled
-            metrics.ROLLUP_LAG_MESSAGES.labels(str(partition)).set(waiting)
+            metrics.ROLLUP_LAG_MESSAGES.labels(str(partition)).set(max(0, waiting))
 
     def _commit(self, consumer: Consumer, partition: int) -> None:
         position = self._positions[partition]
@@ -233,27 +359,61 @@ class Sink:
     def _token(self, message: Message) -> str:
         return f"{self._stream_id}/{message.partition}/{message.offset}"
 
-    def _explain(self, message: Message, headers: EnrichedHeaders, verdict: Verdict) -> None:
+    def _stop(self, partition: int, reason: str) -> None:
+        self._stopped[partition] = reason
+        metrics.STOPPED.labels(str(partition)).set(1)
+        log.error("partition stopped", partition=partition, reason=reason)
+
+    def _go_on_if_accepted(self, consumer: Consumer) -> None:
+        """A stopped partition begins again where it stopped: what was polled meanwhile was put aside."""
+        now = self._clock()
+        if not self._gap or now - self._looked_at < _GAP_SECONDS:
+            return
+        self._looked_at = now
+        for partition, gap in list(self._gap.items()):
+            if partition in self._stopped and is_accepted(self._gaps, gap):
+                log.warning("gap accepted by the operator", partition=partition, start=gap.start, end=gap.end)
+                del self._stopped[partition]
+                metrics.STOPPED.labels(str(partition)).set(0)
+                consumer.seek(partition, self._next[partition])
+
+    def _explain(
+        self, consumer: Consumer, message: Message, headers: EnrichedHeaders, verdict: Verdict, reason: str,
+        stop: threading.Event,
+    ) -> None:  # fmt: skip
+        source = (headers.start, headers.end)
         if verdict.lost:
             metrics.LOST_MESSAGES.inc(verdict.lost[1] - verdict.lost[0])
-            self._note(message, "source lost", 0, verdict.lost)
-        if verdict.first_row:
+            self._note(consumer, message, reason, 0, verdict.lost, stop)
+        if verdict.skip and headers.rows:
+            self._note(consumer, message, "skipped", headers.rows, source, stop)
+        elif verdict.first_row:
             metrics.SLICED_ROWS.inc(verdict.first_row)
-            self._note(message, "sliced", verdict.first_row, (headers.start, headers.end))
+            self._note(consumer, message, "sliced", verdict.first_row, source, stop)
 
-    def _note(self, message: Message, reason: str, rows: int, source: tuple[int, int]) -> None:
+    def _note(
+        self, consumer: Consumer, message: Message, reason: str, rows: int, source: tuple[int, int],
+        stop: threading.Event,
+    ) -> None:  # fmt: skip
         """A row for people in ``bus_skipped``; decisions never read it."""
         log.info("message not stored whole", partition=message.partition, offset=message.offset, reason=reason)
-        row = (int(time.time() * 1000), message.partition, message.offset, rows, reason, *source)
-        table = pa.Table.from_pylist([dict(zip(_SKIPPED.names, row, strict=True))], _SKIPPED)
-        self._store.insert("bus_skipped", table, token=f"{self._token(message)}/{reason}")
+        table = skipped(message, reason, rows, source, int(time.time() * 1000))
+        token = f"{self._token(message)}/{reason}"
+        self._insert(consumer, message.partition, "bus_skipped", table, token, stop)
 
     def _bury(self, message: Message, error: Exception) -> None:
         """Keep a message that no repeat can mend, with its reason; the stream goes on."""
         metrics.POISON_MESSAGES.inc()
-        self._dead_letters.mkdir(parents=True, exist_ok=True)
-        name = self._dead_letters / f"{self._stream_id}-{message.partition}-{message.offset}"
-        name.with_suffix(".arrow").write_bytes(message.body)
-        about = {"reason": str(error), "headers": dict(message.headers)}
-        name.with_suffix(".json").write_text(json.dumps(about, indent=1))
-        log.error("message buried", file=str(name.with_suffix(".arrow")), reason=str(error)[:500])
+        self._dead_letters.bury(ENRICHED_STREAM, self._stream_id, message, str(error))
+        self._burials.buried(self._clock())
+
+
+def _position(committed: Committed | None) -> SinkPosition | None:
+    """What the group committed; None: nothing, or what somebody else wrote over it (a reset of offsets)."""
+    if committed is None:
+        return None
+    try:
+        return SinkPosition.decode(committed.metadata)
+    except HeaderError as error:
+        log.error("the committed position is not ours: beginning at the first message", reason=str(error))
+        return None

@@ -18,6 +18,7 @@ from enricher.settings import EnricherSettings
 from sinks import ENRICHED_STREAM, RAW_STREAM, Headers
 from sinks.batch import Batch
 from sinks.codec import encode, encode_observation
+from sinks.dead_letters import DeadLetters
 from sinks.delivery import RawHeaders
 from sinks.memory import MemoryBus, MemoryConsumer, MemoryProducer, MemoryStore
 from sinks.rollups import NAMES, Rollups
@@ -102,6 +103,22 @@ class DeadlyStore(MemoryStore):
         self._chance.point()
 
     def query(self, sql: str, **parameters: object) -> pa.Table:
+        if "FROM bus_stream" in sql:
+            made = [
+                table
+                for table in self.tables["bus_stream"]
+                if table.column("partition")[0].as_py() == parameters["partition"]
+            ]
+            return made[0].select(["base"]) if made else pa.table({"base": []})
+        if "FROM rollup_cut" in sql:
+            cuts = [
+                t.column("b")[0].as_py()
+                for t in self.tables["rollup_cut"]
+                if t.column("partition")[0].as_py() == parameters["partition"]
+            ]
+            return pa.table({"b": [max(cuts, default=0)]})
+        if "max(bus_offset)" in sql:
+            return pa.table({"base": [0], "n": [0]})
         found = re.search(r"bus_partition = (\d+) AND bus_offset >= (\d+) AND bus_offset < (\d+)", sql)
         assert found
         partition, a, b = (int(group) for group in found.groups())
@@ -160,7 +177,14 @@ def test_every_row_is_stored_and_rolled_up_once(seed: int, tmp_path: Path) -> No
             chance.arm()
         try:
             Enricher(bus, Tables, small).run(stop)
-            Sink(bus, store, Rollups(store, SinkSettings(rollup_rows=30), "UTC"), SinkSettings(), tmp_path).run(stop)
+            Sink(
+                bus,
+                store,
+                Rollups(store, SinkSettings(rollup_rows=30), "UTC"),
+                SinkSettings(),
+                DeadLetters(tmp_path / "letters"),
+                tmp_path,
+            ).run(stop)
         except Killed:
             continue
     flows = [octets for table in store.tables["flows"] for octets in table.column("octets").to_pylist()]
@@ -198,7 +222,7 @@ def test_a_gap_stops_the_partition_and_the_other_goes_on(tmp_path: Path) -> None
     log = bus.logs[ENRICHED_STREAM, 0]
     del log[1]  # a message vanished from the log, and nothing says why
     log[1] = type(log[1])(0, 1, log[1].headers, log[1].body)
-    sink = Sink(bus, store, Rollups(store, SinkSettings(), "UTC"), SinkSettings(), tmp_path)
+    sink = Sink(bus, store, Rollups(store, SinkSettings(), "UTC"), SinkSettings(), DeadLetters(tmp_path), tmp_path)
     sink.run(stop)
     assert 0 in sink.stopped and "[1, 2)" in sink.stopped[0]
     partitions = Counter(table.column("bus_partition")[0].as_py() for table in store.tables["flows"])
@@ -217,7 +241,9 @@ def test_raw_messages_that_are_gone_are_stepped_over_and_said(tmp_path: Path) ->
         producer.publish(0, *raw_message(number, 5, number))
     bus.trim(RAW_STREAM, 0, 3)
     Enricher(bus, Tables, EnricherSettings()).run(stop)
-    Sink(bus, store, Rollups(store, SinkSettings(), "UTC"), SinkSettings(), tmp_path).run(stop)
+    Sink(
+        bus, store, Rollups(store, SinkSettings(), "UTC"), SinkSettings(), DeadLetters(tmp_path / "letters"), tmp_path
+    ).run(stop)
     octets = sorted(o // 1000 for table in store.tables["flows"] for o in table.column("octets").to_pylist())
     assert Counter(octets) == {0: 5, 3: 5, 4: 5, 5: 5}
     skipped = store.tables["bus_skipped"][0].to_pylist()[0]
@@ -238,10 +264,13 @@ def test_a_poison_message_does_not_stop_the_stream(body: bytes, tmp_path: Path) 
     Enricher(bus, Tables, EnricherSettings(max_rows=5)).run(stop)
     log = bus.logs[ENRICHED_STREAM, 0]
     log[0] = type(log[0])(0, 0, log[0].headers, b"spoilt")
-    Sink(bus, store, Rollups(store, SinkSettings(), "UTC"), SinkSettings(), tmp_path).run(stop)
+    Sink(
+        bus, store, Rollups(store, SinkSettings(), "UTC"), SinkSettings(), DeadLetters(tmp_path / "letters"), tmp_path
+    ).run(stop)
     assert sum(len(table) for table in store.tables["flows"]) == 5
-    assert len(list(tmp_path.glob("*.arrow"))) == 1
-    assert "not an Arrow stream" in next(tmp_path.glob("*.json")).read_text()
+    letters = tmp_path / "letters"
+    assert len(list(letters.glob("*.arrow"))) == 1
+    assert "not an Arrow stream" in next(letters.glob("*.json")).read_text()
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -252,6 +281,7 @@ def test_a_zombie_enricher_that_appends_late_doubles_nothing(seed: int, tmp_path
     logs = []
     for most in (chance.random.randint(1, 60), chance.random.randint(1, 60)):  # two writers that cut differently
         bus = DeadlyBus(1, chance)
+        bus.name_streams("made once")  # both read the same flows.raw
         for headers, body in raw:
             MemoryProducer(bus, RAW_STREAM).publish(0, headers, body)
         stop = threading.Event()
@@ -267,7 +297,9 @@ def test_a_zombie_enricher_that_appends_late_doubles_nothing(seed: int, tmp_path
             message = logs[writer][at[writer]]
             producer.publish(0, message.headers, bytes(message.body))
             at[writer], end = at[writer] + 1, max(end, int(message.headers["se"]))
-    Sink(bus, store, Rollups(store, SinkSettings(), "UTC"), SinkSettings(), tmp_path).run(stop)
+    Sink(
+        bus, store, Rollups(store, SinkSettings(), "UTC"), SinkSettings(), DeadLetters(tmp_path / "letters"), tmp_path
+    ).run(stop)
     flows = [octets for table in store.tables["flows"] for octets in table.column("octets").to_pylist()]
     expected = [n * 1000 + row for n, (headers, _) in enumerate(raw) for row in range(int(headers["rows"]))]
     assert flows == expected

@@ -1,0 +1,51 @@
+"""An enriched message's body as the rows that are inserted; pure."""
+
+from collections import Counter
+
+import pyarrow as pa
+
+from sinks import Message
+from sinks.audit import Counts, count_records
+from sinks.codec import CodecError, at_rest, complete, decode_arrow, observation_schema
+from sinks.delivery import EnrichedHeaders
+from sinks.inserts import MAX_ROWS
+from sinks.schema import ENRICHED, FLOW, OBSERVATIONS
+
+_COLUMNS = [column.name for column in FLOW]
+_SKIPPED = pa.schema(
+    [("time", pa.timestamp("ms", "UTC")), ("partition", pa.uint16()), ("offset", pa.uint64()), ("rows", pa.uint64()),
+     ("reason", pa.string()), ("source_from", pa.uint64()), ("source_to", pa.uint64())]
+)  # fmt: skip
+
+
+def rows_of(message: Message, headers: EnrichedHeaders, first_row: int, base: int) -> tuple[str, pa.Table, Counts]:
+    """The table it goes into, its rows from ``first_row`` on, and the flow records among them.
+
+    ``base`` is ``bus_offset`` of the stream's offset 0.  CodecError when the body is not what the headers say, or
+    larger than one insert may be.
+    """
+    batch = decode_arrow(message.body)
+    if headers.kind == "flow":
+        batch = complete(batch, ENRICHED)
+    if batch.num_rows != headers.rows:
+        raise CodecError(f"headers say {headers.rows} rows, the body has {batch.num_rows}")
+    if batch.num_rows > MAX_ROWS:
+        raise CodecError(f"{batch.num_rows} rows are more than one insert may have, {MAX_ROWS}")
+    rows = batch.slice(first_row)
+    if headers.kind == "observation":
+        if headers.table not in OBSERVATIONS or not batch.schema.equals(observation_schema(headers.table)):
+            raise CodecError(f"not an observation we know: {headers.table!r}")
+        return headers.table, pa.Table.from_batches([rows]), Counter()
+    count = rows.num_rows
+    placed = {
+        **{name: rows.column(name) for name in rows.schema.names},
+        "bus_partition": pa.repeat(pa.scalar(message.partition, pa.uint16()), count),
+        "bus_offset": pa.repeat(pa.scalar(base + message.offset, pa.uint64()), count),
+    }
+    return "flows", at_rest(pa.table({name: placed[name] for name in _COLUMNS})), count_records(rows)
+
+
+def skipped(message: Message, reason: str, rows: int, source: tuple[int, int], now_ms: int) -> pa.Table:
+    """A row of ``bus_skipped``: rows [0, ``rows``) of the message, or source offsets ``source``, are not inserted."""
+    row = (now_ms, message.partition, message.offset, rows, reason, *source)
+    return pa.Table.from_pylist([dict(zip(_SKIPPED.names, row, strict=True))], _SKIPPED)
