@@ -6,6 +6,7 @@ message before it, so the log's tail is known even when all older segments are g
 """
 
 import contextlib
+import errno
 import json
 import os
 import struct
@@ -51,9 +52,14 @@ def create(folder: Path, base: int, last: Headers | None) -> int:
     temporary = folder / f"{base:020d}.new"
     fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o640)
     head = json.dumps({"base": base, "last": dict(last) if last is not None else None}).encode()
-    os.write(fd, b"".join(_frame(_HEAD_OFFSET, b"{}", head)))
-    os.fsync(fd)
-    temporary.rename(path_of(folder, base))
+    try:
+        _write_all(fd, b"".join(_frame(_HEAD_OFFSET, b"{}", head)))
+        os.fsync(fd)
+        temporary.rename(path_of(folder, base))
+    except OSError:
+        os.close(fd)
+        temporary.unlink(missing_ok=True)
+        raise
     sync_folder(folder)
     return fd
 
@@ -66,7 +72,7 @@ def append(fd: int, offset: int, headers: Headers, body: bytes) -> int:
     try:
         written = os.writev(fd, parts)
         if written != size:  # the disk is full: the rest would fail, so the whole frame goes
-            raise OSError(28, "no space left for a message of the bus")
+            raise OSError(errno.ENOSPC, "no space left for a message of the bus")
     except OSError:
         os.ftruncate(fd, start)
         raise
@@ -158,11 +164,19 @@ def _write_aside(path: Path, data: bytes) -> Path:
     temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
     try:
-        os.write(fd, data)
+        _write_all(fd, data)
         os.fsync(fd)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
     finally:
         os.close(fd)
     return temporary
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    if os.write(fd, data) != len(data):  # what fits is written before the error is told
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _head(fd: int) -> Frame:

@@ -24,6 +24,7 @@ from sinks.settings import BusSettings
 log = structlog.get_logger("sinks.spool")
 
 _POLL_SECONDS = 0.02  # another process appends: there is nothing to wait on but the file's size
+_SEGMENTS = 8  # at least so many fill the bound: only whole segments are trimmed
 _MEASURE_SECONDS = 1.0  # how often a full stream looks whether somebody trimmed it
 
 
@@ -34,9 +35,17 @@ class SpoolError(Exception):
 class Spool:
     """A bus in a folder; several processes may open it, each stream has one producer at a time."""
 
-    def __init__(self, folder: Path, settings: BusSettings) -> None:
-        """Make the folder at the first start; SpoolError when it was made with other partitions."""
+    def __init__(
+        self, folder: Path, settings: BusSettings, streams: Sequence[str] = (RAW_STREAM, ENRICHED_STREAM)
+    ) -> None:
+        """Make the folder at the first start; SpoolError when it was made with other partitions.
+
+        ``streams`` are those that will be written: each may fill its share of ``bus.max_bytes``.
+        """
         self.folder, self.settings = folder, settings
+        # Were the raw stream allowed to fill all, nothing could be enriched to make room again.
+        self.bound = settings.max_bytes // len(streams)
+        self.segment_bytes = min(settings.segment_bytes, self.bound // _SEGMENTS)
         folder.mkdir(parents=True, exist_ok=True)
         about = folder / "spool.json"
         if not about.exists():
@@ -76,6 +85,14 @@ class Spool:
         """Open for reading."""
         return SpoolConsumer(self, stream, group)
 
+    def octets(self, stream: str, partition: int) -> int:
+        """What a partition's segments take on the disk, with what only waits to be trimmed."""
+        total = 0
+        for entry in os.scandir(self.log_folder(stream, partition)):
+            with contextlib.suppress(FileNotFoundError):  # trimmed meanwhile
+                total += entry.stat().st_size
+        return total
+
     def trim(self, stream: str, partition: int, before: int) -> None:
         """Delete the segments all of whose messages are below ``before``; the newest always stays."""
         folder = self.log_folder(stream, partition)
@@ -92,6 +109,7 @@ class _Tail:
         self.folder = folder
         self.last: Headers | None = None
         self.dirty = False
+        self.empty = False  # the newest segment has no message; after a start that is not looked up
         found = segments.bases(folder)
         if not found:
             self.end = 0
@@ -115,15 +133,21 @@ class _Tail:
     def append(self, headers: Headers, body: bytes, segment_bytes: int) -> int:
         """Write one message; a full segment is closed first."""
         if self.size >= segment_bytes:
-            os.fsync(self.fd)
-            fresh = segments.create(self.folder, self.end, self.last)
-            os.close(self.fd)
-            self._open(fresh)
+            self.roll()
         size = segments.append(self.fd, self.end, headers, body)
         self.size += size
         self.end += 1
         self.last, self.dirty = headers, True
+        self.empty = False
         return size
+
+    def roll(self) -> None:
+        """Begin a new segment; OSError: there is no room for it, and nothing has changed."""
+        os.fsync(self.fd)
+        fresh = segments.create(self.folder, self.end, self.last)
+        os.close(self.fd)
+        self._open(fresh)
+        self.empty = True
 
 
 class SpoolProducer:
@@ -134,8 +158,7 @@ class SpoolProducer:
         self._owner = Ownership(spool.folder / stream, "writer")
         self._tails = [_Tail(spool.log_folder(stream, partition)) for partition in range(spool.partitions)]
         self._lock = threading.Lock()
-        # Both streams get half: were the raw one allowed to fill all, nothing could be enriched to make room again.
-        self._bound = spool.settings.max_bytes // 2
+        self._bound = spool.bound
         self._bytes, self._measured = self._measure(), time.monotonic()
         self._stop = threading.Event()
         self._syncer = threading.Thread(target=self._sync_often, name=f"sync {stream}", daemon=True)
@@ -149,8 +172,9 @@ class SpoolProducer:
             tail = self._tails[partition]
             offset = tail.end
             try:
-                self._bytes += tail.append(headers, body, self._spool.settings.segment_bytes)
+                self._bytes += tail.append(headers, body, self._spool.segment_bytes)
             except OSError as error:
+                self._let_trim(tail)
                 raise BusFull(f"{self._stream}: {error}") from error
             return offset
 
@@ -168,6 +192,12 @@ class SpoolProducer:
                 os.close(tail.fd)
         self._owner.close()
 
+    def _let_trim(self, tail: _Tail) -> None:
+        """The disk is full: only a closed segment can be deleted, so the one being written is closed."""
+        if not tail.empty:
+            with contextlib.suppress(OSError):  # not even room for an empty file: tried again with the next message
+                tail.roll()
+
     def _has_room(self, wanted: int) -> bool:
         now = time.monotonic()
         if now - self._measured >= _MEASURE_SECONDS:
@@ -175,12 +205,7 @@ class SpoolProducer:
         return self._bytes + wanted <= self._bound
 
     def _measure(self) -> int:
-        total = 0
-        for tail in self._tails:
-            for entry in os.scandir(tail.folder):
-                with contextlib.suppress(FileNotFoundError):  # trimmed meanwhile
-                    total += entry.stat().st_size
-        return total
+        return sum(self._spool.octets(self._stream, partition) for partition in range(len(self._tails)))
 
     def _sync_often(self) -> None:
         while not self._stop.wait(self._spool.settings.sync_seconds):
@@ -192,8 +217,12 @@ class SpoolProducer:
             for tail in self._tails:
                 tail.dirty = False
         for fd in dirty:  # without the lock: a slow disk must not hold up publishing
-            os.fsync(fd)
-            os.close(fd)
+            try:
+                os.fsync(fd)
+            except OSError as error:  # the kernel has told it once and forgets it: said, and counted on to be seen
+                log.error("messages may not survive a power cut", stream=self._stream, reason=str(error))
+            finally:
+                os.close(fd)
 
 
 class _Cursor:
@@ -302,7 +331,9 @@ class SpoolConsumer:
         self._cursors_folder.mkdir(parents=True, exist_ok=True)
         self._logs: list[_Cursor] = []
         for partition in range(spool.partitions):
-            committed = self.committed(partition)
+            committed = None
+            with contextlib.suppress(SpoolError):  # told to whoever asks for the position
+                committed = self.committed(partition)
             cursor = _Cursor(stream, partition, spool.log_folder(stream, partition), 0)
             cursor.offset = committed.offset if committed else cursor.bounds()[0]
             self._logs.append(cursor)
@@ -316,9 +347,15 @@ class SpoolConsumer:
         """The group's position and metadata."""
         try:
             value = json.loads(self._cursor_path(partition).read_bytes())
+            return Committed(int(value["offset"]), str(value["metadata"]))
         except FileNotFoundError:
             return None
-        return Committed(value["offset"], value["metadata"])
+        except (ValueError, TypeError, KeyError) as error:
+            # Replaced by a rename, so only a damaged disk does this.  None would begin at the first message, silently.
+            raise SpoolError(
+                f"{self._cursor_path(partition)} is damaged ({error}): restore it from a copy, or delete it to read "
+                "again all that is left"
+            ) from error
 
     def seek(self, partition: int, offset: int) -> None:
         """Read from here next."""
