@@ -1,4 +1,8 @@
+from collections import Counter
+from ipaddress import ip_address
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,3 +34,15 @@ def test_slots_are_the_same_everywhere() -> None:
     assert [slot_of(exporter, 4) for exporter in ("192.0.2.1", "192.0.2.2", "2001:db8::1")] == [
         int(np.uint32(value) % 4) for value in (0xDB610037, 0x4268518D, 0x00B4AF0E)
     ]
+
+
+@pytest.mark.parametrize("slots", [2, 4, 8, 16, 64])
+@pytest.mark.parametrize(
+    "first", ["10.0.0.1", "10.255.255.1", "192.0.2.250", "100.64.0.0", "2001:db8::1", "fe80::fff0"]
+)
+def test_exporters_of_consecutive_addresses_leave_no_slot_empty(first: str, slots: int) -> None:
+    """8 exporters a slot: each has some, and none more than twice its share."""
+    exporters = [str(ip_address(first) + number) for number in range(8 * slots)]
+    found = Counter(slot_of(exporter, slots) for exporter in exporters)
+    assert sorted(found) == list(range(slots))
+    assert max(found.values()) < 16
