@@ -20,6 +20,7 @@ from sinks import Headers
 _FRAME = struct.Struct("<II")
 _INNER = struct.Struct("<QI")
 _HEAD_OFFSET = 2**64 - 1  # offset of a head frame: no message ever has it
+_MOST_DAMAGED = 64  # messages in a row that damage may cover and what is behind them is still found
 MAX_FRAME_BYTES = 256 << 20  # 500 k rows uncompressed are 100 MB; a larger length is damage, not data
 
 
@@ -123,6 +124,36 @@ def frames(fd: int) -> Iterator[Frame]:
             return
         yield frame
         at = frame.end
+
+
+def newest_behind(fd: int, at: int, offset: int) -> Frame | None:
+    """The last whole message behind damage at a file position, where message ``offset`` or a later one should be.
+
+    Offsets are dense, so the next ones are searched for as they are written; behind a torn tail there is none.
+    """
+    rest = os.pread(fd, os.fstat(fd).st_size - at, at)
+    newest: Frame | None = None
+    place = misses = 0
+    while misses < _MOST_DAMAGED:
+        frame = _find(fd, at, rest, place, offset)
+        if frame is None:
+            misses += 1
+        else:
+            newest, place, misses = frame, frame.end - at, 0
+        offset += 1
+    return newest
+
+
+def _find(fd: int, at: int, rest: bytes, place: int, offset: int) -> Frame | None:
+    wanted = offset.to_bytes(8, "little")
+    found = rest.find(wanted, max(place, _FRAME.size))
+    while found >= 0:  # the octets of a number may be anywhere: the checksum decides
+        with contextlib.suppress(TornFrame):
+            frame = read(fd, at + found - _FRAME.size)
+            if frame is not None and frame.offset == offset:
+                return frame
+        found = rest.find(wanted, found + 1)
+    return None
 
 
 def first_frame(fd: int) -> int:

@@ -115,16 +115,33 @@ class _Tail:
             self.end = 0
             self._open(segments.create(folder, 0, None))
             return
-        fd = os.open(segments.path_of(folder, found[-1]), os.O_RDWR)
-        self.end, self.last = found[-1], segments.last_before(fd)
+        path = segments.path_of(folder, found[-1])
+        fd = os.open(path, os.O_RDWR)
+        try:
+            self.end, self.last = found[-1], segments.last_before(fd)
+        except segments.TornFrame as error:  # it was flushed before the file had its name: the disk did this
+            os.close(fd)
+            raise SpoolError(
+                f"{path} is damaged ({error}): restore it, or move the spool away and begin anew"
+            ) from error
         position = segments.first_frame(fd)
         for frame in segments.frames(fd):
             self.end, self.last, position = frame.offset + 1, frame.headers, frame.end
-        torn = os.fstat(fd).st_size - position
-        if torn:
-            os.ftruncate(fd, position)
-            log.warning("torn tail trimmed", folder=str(folder), bytes=torn, offset=self.end)
         self._open(fd)
+        torn = self.size - position
+        if not torn:
+            return
+        newest = segments.newest_behind(fd, position, self.end)
+        if newest is None:
+            os.ftruncate(fd, position)
+            self.size = position
+            log.warning("torn tail trimmed", folder=str(folder), bytes=torn, offset=self.end)
+            return
+        # Damage with sound messages behind it: were it cut here, their offsets and numbers would be given again.
+        log.error("damage in the newest segment: what is behind it is stepped over", folder=str(folder),
+                  start=self.end, end=newest.offset + 1)  # fmt: skip
+        self.end, self.last = newest.offset + 1, newest.headers
+        self.roll()
 
     def _open(self, fd: int) -> None:
         self.fd = fd
@@ -252,7 +269,10 @@ class _Cursor:
         try:
             base, at, end = self._end
             if base != found[-1]:
-                base, at, end = found[-1], segments.first_frame(fd), found[-1]
+                try:
+                    base, at, end = found[-1], segments.first_frame(fd), found[-1]
+                except segments.TornFrame:
+                    return found[0], found[-1]
             while (found_here := segments.skim(fd, at)) is not None:
                 end, at = found_here[0] + 1, found_here[1]
             self._end = (base, at, end)
@@ -305,7 +325,15 @@ class _Cursor:
             self._fd = os.open(segments.path_of(self.folder, below[-1]), os.O_RDONLY)
         except FileNotFoundError:  # trimmed between the two looks
             raise OffsetGone(self.stream, self.partition, self.offset, *self.bounds()) from None
-        self._base, self._at = below[-1], segments.first_frame(self._fd)
+        try:
+            self._base, self._at = below[-1], segments.first_frame(self._fd)
+        except segments.TornFrame:
+            os.close(self._fd)
+            self._fd = -1
+            following = found[len(below) :]
+            if not following:  # the newest: its writer says what to do
+                return False
+            raise OffsetGone(self.stream, self.partition, self.offset, following[0], following[0]) from None
         at = below[-1]
         for frame in segments.frames(self._fd):
             if frame.offset >= self.offset:

@@ -118,20 +118,20 @@ def test_the_ledger_knows_what_was_dropped_and_not_told(tmp_path: Path) -> None:
 
 
 class SimulatedReceiver:
-    """1,000 exporters of one flow a second, read every 50 ms of a clock that only it moves."""
+    """1,000 exporters of one flow a second, read every 10 ms of a clock that only it moves."""
 
     def __init__(self, seconds: float, stop: threading.Event) -> None:
         self.now, self._end, self._stop, self._turn = 1_700_000_000.0, 1_700_000_000.0 + seconds, stop, 0
 
     def read(self, timeout_seconds: float) -> Datagrams | None:
-        self.now += 0.05
+        self.now += 0.01
         if self.now >= self._end:
             self._stop.set()
             return None
-        exporters = [f"10.0.{number // 250}.{number % 250}" for number in range(self._turn * 50, self._turn * 50 + 50)]
-        self._turn = (self._turn + 1) % 20
+        exporters = [f"10.0.{number // 250}.{number % 250}" for number in range(self._turn * 10, self._turn * 10 + 10)]
+        self._turn = (self._turn + 1) % 100
         header = struct.pack("!HHIIIIBBH", 5, 1, 1_000_000, int(self.now), 0, 0, 0, 0, 0)
-        return Datagrams(exporters, [memoryview(header + bytes(48))] * 50, int(self.now * 1000))
+        return Datagrams(exporters, [memoryview(header + bytes(48))] * 10, int(self.now * 1000))
 
     def start(self) -> None: ...
     def stop(self) -> None: ...
