@@ -13,12 +13,13 @@ from typing import Self
 
 import structlog
 
+from sinks.listening import AllBusy, next_free
+
 log = structlog.get_logger()
 
 _SO_RCVBUFFORCE = 33  # linux asm-generic/socket.h; not in Python's socket module
 _SO_MEMINFO = 55
 _SK_MEMINFO_DROPS = 8  # linux/sock_diag.h
-_PORTS_TRIED = 100  # a machine whose next hundred ports are all busy has another problem
 
 
 class BindError(Exception):
@@ -142,16 +143,14 @@ def _open(text: str, buffer_bytes: int) -> BoundSocket:
 def _bind(made: socket.socket, text: str, address: tuple[object, ...]) -> int:
     host, port, *rest = address
     assert isinstance(port, int)
-    for candidate in range(port, min(port + _PORTS_TRIED, 65_536)):
-        try:
-            made.bind((host, candidate, *rest))
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                continue
-            remedy = "ports below 1024 need CAP_NET_BIND_SERVICE" if error.errno == errno.EACCES else "choose another"
-            raise BindError(f"listen address {text!r}: {error.strerror}; {remedy}") from error
-        return int(made.getsockname()[1])
-    raise BindError(f"listen address {text!r}: ports {port} to {port + _PORTS_TRIED - 1} are all busy; choose another")
+    try:
+        next_free(port, lambda candidate: made.bind((host, candidate, *rest)))
+    except AllBusy as error:
+        raise BindError(f"listen address {text!r}: {error.strerror}") from error
+    except OSError as error:
+        remedy = "ports below 1024 need CAP_NET_BIND_SERVICE" if error.errno == errno.EACCES else "choose another"
+        raise BindError(f"listen address {text!r}: {error.strerror}; {remedy}") from error
+    return int(made.getsockname()[1])
 
 
 def _ask_buffer(made: socket.socket, buffer_bytes: int) -> None:

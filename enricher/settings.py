@@ -29,6 +29,7 @@ class EnricherSettings(Part):
         le=240_000,
         description="raw rows of an enriched message; it has up to twice as many, one insert at most 500,000",
     )
+    telemetry: str = Field("127.0.0.1:9111", description="HOST:PORT of /metrics and /healthz of `flowtide enrich`")
     max_wait_seconds: float = Field(1.0, gt=0, le=60, description="and at this age")
 
     @field_validator("local_prefixes")

@@ -14,6 +14,9 @@ from enricher.subscribers import KeyFileError
 from flowtide.children import ChildFailed
 from flowtide.errors import Failure
 from flowtide.settings import Settings, SettingsError, load
+from sinks import StoreRefused, StoreUnavailable
+from sinks.kafka_client import KafkaError
+from sinks.migrations import MigrationError
 from sinks.ownership import AlreadyOwned
 from sinks.spool import SpoolError
 from sinks.telemetry import configure_logging
@@ -31,7 +34,8 @@ Config = Annotated[
 
 
 _MENDABLE = (
-    Failure, SettingsError, SpoolError, AlreadyOwned, ChildFailed, BindError, CaptureError, KeyFileError,
+    Failure, SettingsError, SpoolError, KafkaError, AlreadyOwned, ChildFailed, BindError, CaptureError, KeyFileError,
+    MigrationError, StoreUnavailable, StoreRefused,
 )  # fmt: skip
 
 
@@ -46,24 +50,42 @@ class Format(StrEnum):
 
 @app.command()
 def run(config: Config = None) -> None:
-    """Collect, enrich and store until stopped: all in one, on embedded parts."""
-    from flowtide.stack import Stack, on_signals
+    """Collect, enrich and store until stopped: all in one, on the bus and the store of the settings."""
+    _run_stack(_settings(config), collect_only=False)
+
+
+@app.command()
+def collect(config: Config = None) -> None:
+    """Receive and decode until stopped: flows go to the bus, others enrich and store them."""
+    _run_stack(_settings(config), collect_only=True)
+
+
+@app.command()
+def enrich(config: Config = None) -> None:
+    """Move flows from flows.raw to flows.enriched until stopped; several share a Kafka bus, one a data directory."""
+    from flowtide.single import run_single
+
+    run_single(_settings(config), "enrich")
+
+
+@app.command()
+def sink(config: Config = None) -> None:
+    """Move flows from flows.enriched into the store until stopped; with the engine in process also its HTTP port."""
+    from flowtide.single import run_single
+
+    run_single(_settings(config), "sink")
+
+
+@app.command()
+def serve(config: Config = None) -> None:
+    """Be the ClickHouse of a machine without a server: the engine and its HTTP port, no bus."""
+    from flowtide.parts import is_embedded
+    from flowtide.single import run_single
 
     settings = _settings(config)
-    stop = threading.Event()
-    on_signals(stop)
-    stack = Stack(settings)
-    try:
-        addresses = stack.start()
-        typer.echo(f"listening for flows on {', '.join(addresses.listen)} (UDP)")
-        typer.echo(f"SQL:     curl '{addresses.http}/?query=SELECT+count()+FROM+flowtide.flows'")
-        typer.echo(f"metrics: {addresses.http}/metrics and {addresses.collector_metrics}; health: /healthz")
-        typer.echo(f"data in {settings.data.resolve()}; stop with Ctrl-C")
-        sys.stdout.flush()
-        stack.run(stop)
-    finally:
-        stack.close()
-    typer.echo(f"stopped; the data is in {settings.data.resolve()}")
+    if not is_embedded(settings):
+        raise Failure(f"store.url {settings.store.url!r} is a server already; serve wants chdb:DIRECTORY")
+    run_single(settings, "serve")
 
 
 @app.command()
@@ -152,6 +174,28 @@ def elements(
     from flowtide.elements import lines, show
 
     typer.echo(show(lines(_settings(config).collector.decoder.extra), pen))
+
+
+def _run_stack(settings: Settings, *, collect_only: bool) -> None:
+    from flowtide.stack import Stack, on_signals
+
+    stop = threading.Event()
+    on_signals(stop)
+    stack = Stack(settings, collect_only=collect_only)
+    try:
+        addresses = stack.start()
+        typer.echo(f"listening for flows on {', '.join(addresses.listen)} (UDP)")
+        if addresses.http:
+            typer.echo(f"SQL:     curl '{addresses.http}/?query=SELECT+count()+FROM+flowtide.flows'")
+        places = (addresses.http and f"{addresses.http}/metrics", addresses.collector_metrics, addresses.ship_metrics)
+        typer.echo(f"metrics: {', '.join(place for place in places if place)}; health: /healthz")
+        typer.echo(f"bus:     {settings.bus.url}")
+        typer.echo(f"data in {settings.data.resolve()}; stop with Ctrl-C")
+        sys.stdout.flush()
+        stack.run(stop)
+    finally:
+        stack.close()
+    typer.echo(f"stopped; the data is in {settings.data.resolve()}")
 
 
 def _settings(config: Path | None) -> Settings:

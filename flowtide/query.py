@@ -4,13 +4,16 @@ import json
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Mapping
 
 import typer
 
 from flowtide.errors import Failure
+from flowtide.parts import is_embedded, open_store
 from flowtide.settings import Settings
 from flowtide.stack import runtime_file
 from sinks import StoreRefused, StoreUnavailable
+from sinks.clickhouse import ClickHouseStore
 from sinks.embedded import EmbeddedStore
 from sinks.http_port import HttpPort
 from sinks.migrations import MigrationError, migrate, plan
@@ -23,12 +26,15 @@ def ask(settings: Settings, sql: str, output: str) -> bytes:
     The rules are those of the HTTP port's reader in both cases: without a running stack the directory is opened and
     asked through a port of this process.
     """
+    if not is_embedded(settings):
+        return _ask_server(settings, sql, output)
     running = running_port(settings)
     if running is not None:
         return _ask_port(running, sql, output)
     if not settings.folder(settings.store.url, "chdb").is_dir():
         raise Failure(f"{settings.data.resolve()} holds no store yet: start one with flowtide run or flowtide demo")
     store = _open(settings)
+    assert isinstance(store, EmbeddedStore)
     port = HttpPort(store, settings.http.model_copy(update={"listen": "127.0.0.1:0"}), lambda: {}, settings.timezone)
     try:
         host, number = port.start()
@@ -69,18 +75,31 @@ def running_port(settings: Settings) -> str | None:
 
 
 def _ask_port(url: str, sql: str, output: str) -> bytes:
-    request = urllib.request.Request(f"{url}/?default_format={urllib.parse.quote(output)}", sql.encode())  # noqa: S310
+    return _ask(f"{url}/?default_format={urllib.parse.quote(output)}", sql, {})
+
+
+def _ask_server(settings: Settings, sql: str, output: str) -> bytes:
+    chosen = settings.store
+    # Questions only, whatever the account may do.
+    fields = {"default_format": output, "database": chosen.database, "readonly": "2"}
+    headers = {"X-ClickHouse-User": chosen.user or "default", "X-ClickHouse-Key": chosen.password.get_secret_value()}
+    return _ask(f"{chosen.url.rstrip('/')}/?{urllib.parse.urlencode(fields)}", sql, headers)
+
+
+def _ask(url: str, sql: str, headers: Mapping[str, str]) -> bytes:
+    request = urllib.request.Request(url, sql.encode(), dict(headers))  # noqa: S310 - of the settings
     try:
         with urllib.request.urlopen(request) as answer:  # noqa: S310
             body: bytes = answer.read()
             return body
     except urllib.error.HTTPError as error:
         raise Failure(error.read().decode(errors="replace").strip()) from None
+    except OSError as error:
+        raise Failure(f"{url.partition('?')[0]} does not answer: {error}; is the store running?") from None
 
 
-def _open(settings: Settings) -> EmbeddedStore:
-    folder = settings.folder(settings.store.url, "chdb")
+def _open(settings: Settings) -> EmbeddedStore | ClickHouseStore:
     try:
-        return EmbeddedStore(folder, memory_bytes=settings.store.memory_bytes)
+        return open_store(settings)
     except (StoreUnavailable, StoreRefused, AlreadyOwned) as error:
         raise Failure(str(error)) from None

@@ -1,4 +1,4 @@
-"""All in one: a parent that holds the UDP sockets and supervises two children.
+"""A parent that holds the UDP sockets and supervises children: all in one (``run``), or the collector's (``collect``).
 
 The parent does nothing that can fail for long, so what the kernel has buffered survives the death of the collector,
 and receiving goes on while the engine is down.
@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -17,16 +17,20 @@ import structlog
 
 from collector.sockets import BoundSocket, open_sockets
 from flowtide.children import Child, ChildFailed
+from flowtide.parts import is_kafka
 from flowtide.settings import Settings, reveal
-from sinks.ownership import Ownership
+from sinks.ownership import AlreadyOwned, Ownership
 from sinks.segments import write_atomic
 
 log = structlog.get_logger("flowtide")
 
 _TEND_SECONDS = 0.2
 _READY_SECONDS = 60.0
-_COLLECTOR_STOP_SECONDS = 15.0  # flushes at most one group
-_STORE_STOP_SECONDS = 120.0  # finishes what the bus holds; the rest would wait on disk
+_STOP_SECONDS = {
+    "collector": 15.0,  # flushes at most one group
+    "ship": 30.0,  # sends for 10 s, and what is left waits in the outbox
+    "store": 120.0,  # finishes what the bus holds; the rest would wait on disk
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,22 +38,32 @@ class Addresses:
     """Where the running stack answers."""
 
     listen: tuple[str, ...]  # UDP, for routers
-    http: str  # ClickHouse's HTTP interface
     collector_metrics: str
+    http: str = ""  # ClickHouse's HTTP interface, ours or a server's; empty: none in this stack
+    ship_metrics: str = ""  # with a Kafka bus
 
 
 class Stack:
     """Starts, watches and stops the children; one a data directory."""
 
-    def __init__(self, settings: Settings) -> None:
-        """AlreadyOwned when another process runs on the directory; BindError when an address cannot be had."""
+    def __init__(self, settings: Settings, *, collect_only: bool = False) -> None:
+        """AlreadyOwned when another process runs on the directory; BindError when an address cannot be had.
+
+        ``collect_only``: without what is behind the bus.
+        """
         self._settings = settings
-        self._owner = Ownership(settings.data, "flowtide")
+        with_shipper = is_kafka(settings)
+        self._owners = own(settings, ("collector",) if collect_only else ("flowtide", "collector", "enricher", "sink"))
         self._sockets: list[BoundSocket] = open_sockets(
             settings.collector.receiver.listen, settings.collector.receiver.buffer_bytes
         )
         self.collector = Child("collector", [bound.fileno() for bound in self._sockets])
-        self.store = Child("store")
+        self._children = [self.collector]
+        if with_shipper:
+            self._children.append(Child("ship"))
+        if not collect_only:
+            self._children.append(Child("store"))
+        self._runtime = (collect_file if collect_only else runtime_file)(settings)
 
     @property
     def ports(self) -> list[int]:
@@ -58,27 +72,28 @@ class Stack:
 
     def start(self) -> Addresses:
         """Start both children and wait until they work; ChildFailed when one cannot."""
-        for child in (self.collector, self.store):
+        for child in self._children:
             child.start(self._message(child))
         deadline = time.monotonic() + _READY_SECONDS
-        for child in (self.collector, self.store):
+        for child in self._children:
             while not child.ready.wait(_TEND_SECONDS):
                 self.tend()
                 if time.monotonic() > deadline:
                     raise ChildFailed(f"the {child.name} process was not ready after {_READY_SECONDS:.0f} s")
         self._remember_ports()
+        facts = self._facts()
         addresses = Addresses(
             tuple(bound.name for bound in self._sockets),
-            f"http://{_address(self.store.facts['http'])}",
-            f"http://{_address(self.collector.facts['metrics'])}/metrics",
+            f"http://{address_of(facts['metrics'])}/metrics",
+            f"http://{address_of(facts['http'])}" if "http" in facts else str(facts.get("store", "")),
+            f"http://{address_of(facts['ship'])}/metrics" if "ship" in facts else "",
         )
-        facts = {"http": addresses.http, "listen": addresses.listen, "collector_metrics": addresses.collector_metrics}
-        write_atomic(runtime_file(self._settings), json.dumps(facts).encode())
+        write_atomic(self._runtime, json.dumps(asdict(addresses)).encode())
         return addresses
 
     def tend(self) -> None:
         """Start again what died; call it often."""
-        for child in (self.collector, self.store):
+        for child in self._children:
             child.tend(self._message(child))
 
     def run(self, stop: threading.Event) -> None:
@@ -88,26 +103,66 @@ class Stack:
 
     def close(self) -> None:
         """Stop receiving, let the rest finish what was received, and let the directory go."""
-        self.collector.stop(_COLLECTOR_STOP_SECONDS)
-        self.store.stop(_STORE_STOP_SECONDS)
+        for child in self._children:  # in the order of the path: each finishes what the one before left
+            child.stop(_STOP_SECONDS[child.name])
         for bound in self._sockets:
             bound.close()
-        runtime_file(self._settings).unlink(missing_ok=True)
-        self._owner.close()
+        self._runtime.unlink(missing_ok=True)
+        for owner in self._owners:
+            owner.close()
 
     def _message(self, child: Child) -> str:
         return json.dumps({"settings": json.loads(reveal(self._settings)), "fds": list(child.fds)})
 
+    def _facts(self) -> dict[str, object]:
+        """What the children said when they were ready; the store's metrics are on its HTTP port or its own address."""
+        found: dict[str, object] = {}
+        for child in reversed(self._children):
+            found |= child.facts
+        return found
+
     def _remember_ports(self) -> None:
         """A child that starts again takes the same ports."""
-        http = self._settings.http.model_copy(update={"listen": _address(self.store.facts["http"])})
-        collector = self._settings.collector.model_copy(update={"telemetry": _address(self.collector.facts["metrics"])})
-        self._settings = self._settings.model_copy(update={"http": http, "collector": collector})
+        for child in self._children:
+            for fact, value in child.facts.items():
+                if (place := _PLACES.get((child.name, fact))) is not None:
+                    self._settings = with_setting(self._settings, *place, address_of(value))
+
+
+_PLACES = {
+    ("collector", "metrics"): ("collector", "telemetry"),
+    ("ship", "ship"): ("bus", "telemetry"),
+    ("store", "http"): ("http", "listen"),
+    ("store", "metrics"): ("enricher", "telemetry"),
+}
+
+
+def own(settings: Settings, roles: Sequence[str]) -> list[Ownership]:
+    """Hold these roles of the data directory; AlreadyOwned names the process that has one."""
+    held: list[Ownership] = []
+    try:
+        for role in roles:
+            held.append(Ownership(settings.data, role))
+    except AlreadyOwned:
+        for owner in held:
+            owner.close()
+        raise
+    return held
+
+
+def with_setting(settings: Settings, part: str, key: str, value: object) -> Settings:
+    """The settings with one key of a part changed."""
+    return settings.model_copy(update={part: getattr(settings, part).model_copy(update={key: value})})
 
 
 def runtime_file(settings: Settings) -> Path:
     """Where a running stack says on which ports it answers."""
     return settings.data / "state" / "running.json"
+
+
+def collect_file(settings: Settings) -> Path:
+    """The same of a stack that only collects."""
+    return settings.data / "state" / "collect.json"
 
 
 def on_signals(stop: threading.Event) -> Callable[[], None]:
@@ -130,7 +185,8 @@ def on_signals(stop: threading.Event) -> Callable[[], None]:
     return undo
 
 
-def _address(fact: object) -> str:
+def address_of(fact: object) -> str:
+    """``HOST:PORT`` of a child's fact."""
     assert isinstance(fact, Sequence)
     host, port = fact
     return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"

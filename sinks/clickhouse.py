@@ -17,7 +17,7 @@ from urllib3.exceptions import HTTPError
 
 from sinks import StoreRefused, StoreUnavailable
 from sinks.inserts import DATABASE, INSERT_SETTINGS, Settings, check_rows, plain, quoted
-from sinks.store_errors import error_code, of_code
+from sinks.store_errors import StoreDenied, error_code, of_code
 
 _CONNECT_SECONDS = 5
 _ANSWER_SECONDS = 300  # a range of 5 M rows into the widest rollup takes a tenth of it
@@ -48,10 +48,6 @@ _INSERTS: Settings = {
     "input_format_skip_unknown_fields": 0,
 }
 _ONE_THREAD: Settings = {"max_threads": 1, "input_format_parallel_parsing": 0}  # rows stay together and in order
-
-
-class StoreDenied(StoreUnavailable):
-    """The store answers and refuses this account or these settings: wrong password, missing grant or database."""
 
 
 class ClickHouseStore:

@@ -32,6 +32,7 @@ from sinks.http_insert import Upload, read_upload
 from sinks.http_request import MAX_BODY, Request, credentials, error, read_request
 from sinks.http_settings import limits, reader_settings
 from sinks.inserts import text
+from sinks.listening import next_free
 from sinks.query_guard import DENIED_CATEGORIES, FORMAT_SQL, SYNTAX_ERROR, TREE_SQL, Judged, judge, refuse, substitute
 from sinks.settings import HttpSettings
 from sinks.store_errors import error_code, store_error
@@ -44,7 +45,6 @@ ADMIN = "admin"
 COMMENT = "http"
 """``log_comment`` of every query of the port: how to tell them from the sink's."""
 
-_PORTS_TRIED = 100  # then there is something wrong with the address, not with the port
 _MAX_WAITING = 200  # requests at once, running and waiting: each may hold its body and its answer
 _STOP_SECONDS = 5
 _SETTINGS_ROWS = 10_000  # as many as clickhouse-connect asks for; the engine has 1,900
@@ -302,19 +302,19 @@ async def _body(web: WebRequest) -> bytes:
 
 def _listen(address: str) -> socket.socket:
     host, _, port = address.rpartition(":")
-    host, wanted = host.strip("[]"), int(port)
+    host = host.strip("[]")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for tried in range(wanted, min(wanted + _PORTS_TRIED, 65_536)):
+
+    def bind(tried: int) -> socket.socket:
         listening = socket.socket(family, socket.SOCK_STREAM)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((host, tried))
             # Without it two that bind at once would both succeed.
             listening.listen(128)
-        except OSError as problem:
+        except OSError:
             listening.close()
-            if problem.errno != 98 and problem.errno != 48:  # EADDRINUSE of Linux and macOS
-                raise
-            continue
+            raise
         return listening
-    raise OSError(f"no free port from {address} to {host}:{wanted + _PORTS_TRIED - 1}: set http.listen")
+
+    return next_free(int(port), bind)

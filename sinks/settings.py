@@ -22,12 +22,17 @@ class BusSettings(Part):
         "{data}/outbox", description="where a collector keeps messages until Kafka has acknowledged them"
     )
     partitions: int = Field(2, ge=1, le=1024, description="about flows a second / 100,000; fixed once made")
-    compression: Literal["none", "lz4", "zstd"] = "lz4"
+    compression: Literal["auto", "none", "lz4", "zstd"] = Field(
+        "auto", description="auto: lz4 on the spool, zstd to Kafka"
+    )
     segment_bytes: PositiveInt = Field(64 << 20, description="a segment file of the spool ends here")
     max_bytes: PositiveInt = Field(
         8 << 30, description="bound of the whole spool; beyond it the collector drops, counted"
     )
     sync_seconds: float = Field(1.0, gt=0, le=60, description="how often accepted messages are flushed to the disk")
+    telemetry: str = Field(
+        "127.0.0.1:9110", description="HOST:PORT of the shipper's /metrics and /healthz; busy: the next free one"
+    )
 
 
 class KafkaSettings(Part):
@@ -72,6 +77,9 @@ class SinkSettings(Part):
 
     rollup_seconds: float = Field(5.0, gt=0, le=3600, description="rollups lag raw by about this much")
     rollup_rows: PositiveInt = Field(5_000_000, description="and are made at once when this many rows wait")
+    telemetry: str = Field(
+        "127.0.0.1:9112", description="HOST:PORT of /metrics and /healthz of a sink without an HTTP port of its own"
+    )
     retry_seconds: float = Field(2.0, gt=0, le=300, description="pause before an insert is tried again; up to 8 times")
     dead_letter_bytes: PositiveInt = Field(
         256 << 20, description="bound of the folder of messages that cannot be read or stored; the oldest go first"

@@ -53,6 +53,10 @@ _CODE = re.compile(r"Code: (\d+)\.")
 _FOREVER = "Too many partitions for single INSERT block"
 
 
+class StoreDenied(StoreUnavailable):
+    """The store answers and refuses this account or these settings: wrong password, missing grant or database."""
+
+
 def error_code(message: str) -> int:
     """ClickHouse's code in an error's text, 0 without one."""
     found = _CODE.search(message)

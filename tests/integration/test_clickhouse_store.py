@@ -15,12 +15,13 @@ import pytest
 from pydantic import SecretStr
 
 from sinks import StoreRefused, StoreUnavailable, http_insert
-from sinks.clickhouse import ClickHouseStore, StoreDenied, body, parse_url
+from sinks.clickhouse import ClickHouseStore, body, parse_url
 from sinks.embedded import EmbeddedStore
 from sinks.http_port import HttpPort
 from sinks.inserts import MAX_ROWS
 from sinks.migrations import migrate, plan, problems
 from sinks.settings import HttpSettings
+from sinks.store_errors import StoreDenied
 from tests.integration.test_http_port import ask
 from tests.stored import FOR_EVER, START_MS, TIMEZONE, flows, label, table, traffic
 

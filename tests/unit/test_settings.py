@@ -29,7 +29,7 @@ def test_the_environment_wins_over_the_file_and_the_file_over_defaults(
     assert settings.bus.partitions == 7
     assert settings.collector.decoder.rows == 99
     assert settings.collector.receiver.listen == ("127.0.0.1:9995",)
-    assert settings.bus.compression == "lz4"
+    assert settings.bus.compression == "auto"
 
 
 def test_every_key_can_be_set_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,178 @@
+"""The processes behind the bus: any of enricher, sink, engine and HTTP port, until told to stop."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from collector.sockets import BindError
+from flowtide.parts import compression, is_embedded, open_bus, open_store, prepare_bus
+from flowtide.roles import Health, Ready, say_plan, serve_telemetry, until_it_answers
+from flowtide.settings import Settings
+from sinks import Bus
+from sinks.clickhouse import ClickHouseStore
+from sinks.dead_letters import DeadLetters
+from sinks.migrations import MigrationError, migrate, problems
+
+if TYPE_CHECKING:
+    from sinks.embedded import EmbeddedStore
+
+
+def run_behind_the_bus(
+    settings: Settings,
+    stop: threading.Event,
+    ready: Ready,
+    *,
+    enrich: bool = False,
+    sink: bool = False,
+    serve: bool = False,
+) -> None:
+    """Any of: bus -> enricher -> bus; bus -> store; the port over the engine.  What the bus holds is finished first.
+
+    ``serve`` means the engine although this process stores nothing itself; a sink into the engine has the port anyhow.
+    """
+    with ExitStack() as closing:
+        bus = open_bus(settings) if enrich or sink else None
+        store = open_store(settings) if sink or serve else None
+        if store is not None:
+            closing.callback(store.close)
+        work = _Work(settings, stop)
+        facts: dict[str, object] = {}
+        if store is not None and is_embedded(settings):
+            _prepare_store(store, settings)
+            facts["http"] = list(_serve_sql(settings, store, work.health, closing))
+        else:
+            telemetry = serve_telemetry((settings.enricher if enrich else settings.sink).telemetry, work.health)
+            closing.callback(telemetry.close)
+            facts["metrics"] = list(telemetry.address)
+        if isinstance(store, ClickHouseStore):
+            facts["store"] = store.url
+        letters = DeadLetters(settings.data / "dead-letter", settings.sink.dead_letter_bytes)
+        if enrich and bus is not None:
+            work.add_enricher(bus, letters)
+        ready(facts)  # before a broker or a server answers: the parent has more to do than this process
+        closing.callback(work.finish)
+        if bus is not None and not work.wait_for(lambda: prepare_bus(bus, say_plan)):
+            return
+        work.start()
+        if isinstance(store, ClickHouseStore) and not work.wait_for(lambda: _prepare_store(store, settings)):
+            return
+        if sink and bus is not None and store is not None:
+            work.add_sink(bus, store, letters)
+        if store is not None:
+            work.keep(store)
+        work.start()
+        work.watch()
+
+
+class _Work:
+    """The threads of one process behind the bus, in the order of the path."""
+
+    def __init__(self, settings: Settings, stop: threading.Event) -> None:
+        self._settings, self._stop = settings, stop
+        self._threads: list[tuple[threading.Thread, threading.Event]] = []
+        self._started = 0
+        self._tend: list[Callable[[], object]] = []
+        self._facts: list[Callable[[], Mapping[str, object]]] = []
+        self._waiting: str | None = None
+
+    def health(self) -> Mapping[str, object]:
+        """Facts for /healthz: what does not work, and why."""
+        wrong: dict[str, object] = {"waiting": self._waiting} if self._waiting else {}
+        for facts in self._facts:
+            wrong |= {name: why for name, why in facts().items() if why}
+        return {"ok": not wrong, **wrong}
+
+    def wait_for(self, prepare: Callable[[], object]) -> bool:
+        """Ask until it answers, while what has started works on; False: told to stop before."""
+
+        def note(reason: str | None) -> None:
+            self._waiting = reason
+            self._look_after()
+
+        return until_it_answers(prepare, self._stop, note)
+
+    def add_enricher(self, bus: Bus, letters: DeadLetters) -> None:
+        """An enricher, from the next start."""
+        from enricher.service import Enricher
+        from enricher.watch import TablesInForce
+
+        chosen = self._settings.enricher
+        tables = TablesInForce(chosen, self._settings.data / "state" / "subscriber.key")
+        tables.reload_if_changed(time.time())  # before the first flow: without leases it would stay unmatched
+        enricher = Enricher(bus, tables.tables, chosen, compression(self._settings), dead_letters=letters)
+        self._tend.append(lambda: tables.reload_if_changed(time.time()))
+        self._facts.append(lambda: {"enricher": enricher.failed, "leases": tables.failed})
+        self._add("enrich", enricher.run)
+
+    def add_sink(self, bus: Bus, store: "EmbeddedStore | ClickHouseStore", letters: DeadLetters) -> None:
+        """A sink, from the next start."""
+        from sinks.rollups import Rollups
+        from sinks.service import Sink
+
+        settings = self._settings
+        rollups = Rollups(store, settings.sink, settings.timezone)
+        sink = Sink(bus, store, rollups, settings.sink, letters, settings.data / "state" / "gaps")
+        self._facts.append(lambda: {"sink": sink.failed, "stopped_partitions": sink.stopped})
+        self._add("sink", sink.run)
+
+    def keep(self, store: "EmbeddedStore | ClickHouseStore") -> None:
+        """Hold the store to its bound on disk."""
+        if isinstance(store, ClickHouseStore):
+            return  # a server's disk is its operator's
+        from sinks.keeper import Keeper
+
+        keeper = Keeper(store, self._settings.store.max_bytes)
+        self._tend.append(lambda: keeper.tend(time.monotonic()))
+
+    def start(self) -> None:
+        """Start the threads added since the last time."""
+        for thread, _ in self._threads[self._started :]:
+            thread.start()
+        self._started = len(self._threads)
+
+    def watch(self) -> None:
+        """Until told to stop; RuntimeError when a thread ended by itself."""
+        while not self._stop.wait(1.0):
+            self._look_after()
+
+    def finish(self) -> None:
+        """In the order of the path: each finishes what the one before left."""
+        for thread, stop in self._threads[: self._started]:
+            stop.set()
+            thread.join()
+
+    def _look_after(self) -> None:
+        for tend in self._tend:
+            tend()
+        for thread, _ in self._threads[: self._started]:
+            if not thread.is_alive():
+                raise RuntimeError(f"thread {thread.name} ended; start this process again")
+
+    def _add(self, name: str, run: Callable[[threading.Event], None]) -> None:
+        stop = threading.Event()
+        self._threads.append((threading.Thread(target=run, args=(stop,), name=name), stop))
+
+
+def _serve_sql(
+    settings: Settings, store: "EmbeddedStore | ClickHouseStore", health: Health, closing: ExitStack
+) -> tuple[str, int]:
+    from sinks.embedded import EmbeddedStore
+    from sinks.http_port import HttpPort
+
+    assert isinstance(store, EmbeddedStore)
+    http = HttpPort(store, settings.http, health, settings.timezone)
+    try:
+        address = http.start()
+    except OSError as error:
+        raise BindError(f"http.listen {settings.http.listen!r}: {error}") from error
+    closing.callback(http.close)
+    return address
+
+
+def _prepare_store(store: "EmbeddedStore | ClickHouseStore", settings: Settings) -> None:
+    """Bring the tables to this version; MigrationError when they are not as they must be."""
+    migrate(store, settings.store, settings.timezone)
+    if wrong := problems(store):
+        raise MigrationError("the store's tables are not as they must be: " + "; ".join(wrong))
