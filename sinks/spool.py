@@ -20,16 +20,14 @@ import structlog
 from sinks import ENRICHED_STREAM, RAW_STREAM, BusFull, Committed, Headers, Message, OffsetGone, segments
 from sinks.ownership import Ownership
 from sinks.settings import BusSettings
+from sinks.spool_log import Cursor, Tail
+from sinks.spool_log import SpoolError as SpoolError
 
 log = structlog.get_logger("sinks.spool")
 
 _POLL_SECONDS = 0.02  # another process appends: there is nothing to wait on but the file's size
 _SEGMENTS = 8  # at least so many fill the bound: only whole segments are trimmed
 _MEASURE_SECONDS = 1.0  # how often a full stream looks whether somebody trimmed it
-
-
-class SpoolError(Exception):
-    """The folder is not a spool of ours, or not as the settings say."""
 
 
 class Spool:
@@ -49,8 +47,8 @@ class Spool:
         folder.mkdir(parents=True, exist_ok=True)
         about = folder / "spool.json"
         if not about.exists():
-            streams = {stream: uuid.uuid4().hex for stream in (RAW_STREAM, ENRICHED_STREAM)}
-            text = json.dumps({"partitions": settings.partitions, "streams": streams})
+            ids = {stream: uuid.uuid4().hex for stream in (RAW_STREAM, ENRICHED_STREAM)}
+            text = json.dumps({"partitions": settings.partitions, "streams": ids})
             segments.write_once(about, text.encode())  # two processes start at once, and both must have the same ids
         facts = json.loads(about.read_bytes())
         self._partitions: int = facts["partitions"]
@@ -102,78 +100,13 @@ class Spool:
                 segments.path_of(folder, base).unlink(missing_ok=True)
 
 
-class _Tail:
-    """The writable end of one partition's log."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.last: Headers | None = None
-        self.dirty = False
-        self.empty = False  # the newest segment has no message; after a start that is not looked up
-        found = segments.bases(folder)
-        if not found:
-            self.end = 0
-            self._open(segments.create(folder, 0, None))
-            return
-        path = segments.path_of(folder, found[-1])
-        fd = os.open(path, os.O_RDWR)
-        try:
-            self.end, self.last = found[-1], segments.last_before(fd)
-        except segments.TornFrame as error:  # it was flushed before the file had its name: the disk did this
-            os.close(fd)
-            raise SpoolError(
-                f"{path} is damaged ({error}): restore it, or move the spool away and begin anew"
-            ) from error
-        position = segments.first_frame(fd)
-        for frame in segments.frames(fd):
-            self.end, self.last, position = frame.offset + 1, frame.headers, frame.end
-        self._open(fd)
-        torn = self.size - position
-        if not torn:
-            return
-        newest = segments.newest_behind(fd, position, self.end)
-        if newest is None:
-            os.ftruncate(fd, position)
-            self.size = position
-            log.warning("torn tail trimmed", folder=str(folder), bytes=torn, offset=self.end)
-            return
-        # Damage with sound messages behind it: were it cut here, their offsets and numbers would be given again.
-        log.error("damage in the newest segment: what is behind it is stepped over", folder=str(folder),
-                  start=self.end, end=newest.offset + 1)  # fmt: skip
-        self.end, self.last = newest.offset + 1, newest.headers
-        self.roll()
-
-    def _open(self, fd: int) -> None:
-        self.fd = fd
-        self.size = os.fstat(fd).st_size
-
-    def append(self, headers: Headers, body: bytes, segment_bytes: int) -> int:
-        """Write one message; a full segment is closed first."""
-        if self.size >= segment_bytes:
-            self.roll()
-        size = segments.append(self.fd, self.end, headers, body)
-        self.size += size
-        self.end += 1
-        self.last, self.dirty = headers, True
-        self.empty = False
-        return size
-
-    def roll(self) -> None:
-        """Begin a new segment; OSError: there is no room for it, and nothing has changed."""
-        os.fsync(self.fd)
-        fresh = segments.create(self.folder, self.end, self.last)
-        os.close(self.fd)
-        self._open(fresh)
-        self.empty = True
-
-
 class SpoolProducer:
     """Appends to one stream; its lock names the owner to a second one."""
 
     def __init__(self, spool: Spool, stream: str) -> None:
         self._spool, self._stream = spool, stream
         self._owner = Ownership(spool.folder / stream, "writer")
-        self._tails = [_Tail(spool.log_folder(stream, partition)) for partition in range(spool.partitions)]
+        self._tails = [Tail(spool.log_folder(stream, partition)) for partition in range(spool.partitions)]
         self._lock = threading.Lock()
         self._bound = spool.bound
         self._bytes, self._measured = self._measure(), time.monotonic()
@@ -209,7 +142,7 @@ class SpoolProducer:
                 os.close(tail.fd)
         self._owner.close()
 
-    def _let_trim(self, tail: _Tail) -> None:
+    def _let_trim(self, tail: Tail) -> None:
         """The disk is full: only a closed segment can be deleted, so the one being written is closed."""
         if not tail.empty:
             with contextlib.suppress(OSError):  # not even room for an empty file: tried again with the next message
@@ -242,114 +175,6 @@ class SpoolProducer:
                 os.close(fd)
 
 
-class _Cursor:
-    """The reading end of one partition's log."""
-
-    def __init__(self, stream: str, partition: int, folder: Path, offset: int) -> None:
-        self.stream, self.partition, self.folder = stream, partition, folder
-        self.offset = offset
-        self._base: int | None = None
-        self._fd = -1
-        self._at = 0
-        self._unsettled = False
-        self._end: tuple[int, int, int] = (-1, 0, 0)  # base, file position, offset: where counting the end went on
-
-    def seek(self, offset: int) -> None:
-        first, end = self.bounds()
-        if not first <= offset <= end:
-            raise OffsetGone(self.stream, self.partition, offset, first, end)
-        self._leave()
-        self.offset = offset
-
-    def bounds(self) -> tuple[int, int]:
-        found = segments.bases(self.folder)
-        if not found:
-            return 0, 0
-        fd = os.open(segments.path_of(self.folder, found[-1]), os.O_RDONLY)
-        try:
-            base, at, end = self._end
-            if base != found[-1]:
-                try:
-                    base, at, end = found[-1], segments.first_frame(fd), found[-1]
-                except segments.TornFrame:
-                    return found[0], found[-1]
-            while (found_here := segments.skim(fd, at)) is not None:
-                end, at = found_here[0] + 1, found_here[1]
-            self._end = (base, at, end)
-        finally:
-            os.close(fd)
-        return found[0], end
-
-    def read(self) -> Message | None:
-        """The next message; None: it is not there yet."""
-        if self._base is None and not self._enter():
-            return None
-        frame = self._frame()
-        if frame is None:
-            # The writer may have filled this segment and begun the next since we looked: look at both, in that order.
-            following = [base for base in segments.bases(self.folder) if base > (self._base or 0)]
-            frame = self._frame()
-            if frame is None:
-                if not following:
-                    return None
-                if following[0] != self.offset:  # damage inside a closed segment: what is behind it is unreachable
-                    raise OffsetGone(self.stream, self.partition, self.offset, following[0], following[0])
-                self._leave()
-                return self.read()
-        self._at, self._unsettled = frame.end, True
-        self.offset = frame.offset + 1
-        return Message(self.partition, frame.offset, frame.headers, frame.body)
-
-    def settle(self) -> None:
-        if self._unsettled and self._fd >= 0:
-            os.fsync(self._fd)
-            self._unsettled = False
-
-    def close(self) -> None:
-        self._leave()
-
-    def _frame(self) -> segments.Frame | None:
-        try:
-            return segments.read(self._fd, self._at)
-        except segments.TornFrame:
-            return None  # still being written, or left by a dead writer that a new one will trim
-
-    def _enter(self) -> bool:
-        found = segments.bases(self.folder)
-        if not found:
-            return False
-        below = [base for base in found if base <= self.offset]
-        if not below:
-            raise OffsetGone(self.stream, self.partition, self.offset, *self.bounds())
-        try:
-            self._fd = os.open(segments.path_of(self.folder, below[-1]), os.O_RDONLY)
-        except FileNotFoundError:  # trimmed between the two looks
-            raise OffsetGone(self.stream, self.partition, self.offset, *self.bounds()) from None
-        try:
-            self._base, self._at = below[-1], segments.first_frame(self._fd)
-        except segments.TornFrame:
-            os.close(self._fd)
-            self._fd = -1
-            following = found[len(below) :]
-            if not following:  # the newest: its writer says what to do
-                return False
-            raise OffsetGone(self.stream, self.partition, self.offset, following[0], following[0]) from None
-        at = below[-1]
-        for frame in segments.frames(self._fd):
-            if frame.offset >= self.offset:
-                break
-            self._at, at = frame.end, frame.offset + 1
-        if at < self.offset and below[-1] == found[-1]:  # beyond the end: only a lost disk cache does this
-            raise OffsetGone(self.stream, self.partition, self.offset, found[0], at)
-        return True
-
-    def _leave(self) -> None:
-        if self._fd >= 0:
-            self.settle()
-            os.close(self._fd)
-        self._fd, self._base = -1, None
-
-
 class SpoolConsumer:
     """Reads one stream for one group; the group's position is a file."""
 
@@ -357,12 +182,12 @@ class SpoolConsumer:
         self._stream = stream
         self._cursors_folder = spool.folder / "cursors" / group
         self._cursors_folder.mkdir(parents=True, exist_ok=True)
-        self._logs: list[_Cursor] = []
+        self._logs: list[Cursor] = []
         for partition in range(spool.partitions):
             committed = None
             with contextlib.suppress(SpoolError):  # told to whoever asks for the position
                 committed = self.committed(partition)
-            cursor = _Cursor(stream, partition, spool.log_folder(stream, partition), 0)
+            cursor = Cursor(stream, partition, spool.log_folder(stream, partition), 0)
             cursor.offset = committed.offset if committed else cursor.bounds()[0]
             self._logs.append(cursor)
         self._turn = 0
