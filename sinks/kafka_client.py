@@ -15,6 +15,7 @@ log = structlog.get_logger("sinks.kafka")
 
 MAX_MESSAGE_BYTES = 16 << 20  # an enriched message is at most 8 MB; headers and growth have the rest
 _SCHEME = "kafka://"
+_FIRST_ANSWER_SECONDS = 10.0  # of the first broker; every client that needs one tries again
 
 
 class KafkaError(Exception):
@@ -61,7 +62,7 @@ def arguments(bus: BusSettings, kafka: KafkaSettings, limits: Limits, client_id:
         "client_id": client_id,
         "security_protocol": protocol,
         "request_timeout_ms": _ms(limits.answer_seconds),
-        "bootstrap_timeout_ms": _ms(limits.answer_seconds),
+        "bootstrap_timeout_ms": _ms(min(limits.answer_seconds, _FIRST_ANSWER_SECONDS)),
         "reconnect_backoff_max_ms": 1000,  # its own 30 s would be added to every outage
         "metadata_max_age_ms": _ms(limits.metadata_seconds),
         "receive_message_max_bytes": 4 * MAX_MESSAGE_BYTES,

@@ -19,6 +19,7 @@ log = structlog.get_logger("sinks.kafka")
 
 _IDLE_SECONDS = 0.04  # nothing arrived: how long until the client is asked again (2 % of a core; at 10 ms 7.5 %)
 _FORMING_MS = 100  # without partitions there is nothing to be late for
+_METADATA_SECONDS = 0.01
 _RETRY_SECONDS = 0.5
 _GENERATION_ERRORS = (
     kafka.errors.CommitFailedError,
@@ -86,6 +87,7 @@ class KafkaConsumer:
         self._given: Sequence[int] = ()
         self._sought: set[int] = set()
         self._ends: dict[int, int] = {}
+        self._next: dict[int, int] = {}  # the next offset that the service gets
         self._refused: Exception | None = None
         self._stopping = False
         self._client: Any = None
@@ -161,7 +163,7 @@ class KafkaConsumer:
         """Leave the group (a static member keeps its place) and end the thread."""
         self._stopping = True
         self._wake.set()
-        self._thread.join(self._limits.close_seconds + self._limits.answer_seconds)
+        self._thread.join(2 * self._limits.close_seconds)  # in the middle of a request it ends later, by itself
 
     # -- called by the client's threads
 
@@ -239,6 +241,10 @@ class KafkaConsumer:
             return False
         self._client = client
         client.subscribe([self._topic], listener=_Listener(self, client))
+        # Joined before it knows the topic, a leader gives out nothing, and may not notice when the answer comes.
+        deadline = time.monotonic() + self._limits.answer_seconds
+        while not client._cluster.partitions_for_topic(self._topic) and time.monotonic() < deadline:
+            time.sleep(_METADATA_SECONDS)
         return True
 
     def _disconnect(self) -> None:
@@ -271,7 +277,7 @@ class KafkaConsumer:
             self._gone(client, error.args[0])
             return 1
         except kafka.errors.LogTruncationError as error:
-            self._gone(client, {place: client.position(place, timeout_ms=0) for place in error.divergent_offsets})
+            self._gone(client, {place: self._next.get(place.partition, 0) for place in error.divergent_offsets})
             return 1
         count = 0
         with self._changed:
@@ -286,6 +292,8 @@ class KafkaConsumer:
                 end = client.highwater(self._place(partition))
                 if end is not None:
                     self._ends[partition] = end
+                    lag = metrics.KAFKA_LAG.labels(self._group, str(partition))
+                    lag.set(max(0, end - self._next.get(partition, end)))
             if count:
                 self._changed.notify_all()
         return count
@@ -320,6 +328,7 @@ class KafkaConsumer:
             self._buffer = deque(kept)
             self._buffered = sum(size_of(item.headers, bytes(item.body)) for item in kept if isinstance(item, Message))
             self._sought.add(partition)
+            self._next[partition] = offset
         if not self._full:
             client.resume(place)
 
@@ -338,7 +347,7 @@ class KafkaConsumer:
             self._disconnect()
             self._stream_id(known.hex)
             return
-        found = client.partitions_for_topic(self._topic)
+        found = client._cluster.partitions_for_topic(self._topic)  # the public one asks the brokers, without a bound
         if found is not None and len(found) != self._partitions:
             self._refused = KafkaError(
                 f"{self._topic} has {len(found)} partitions, the settings say {self._partitions}: drain both topics, "
@@ -385,6 +394,7 @@ class KafkaConsumer:
                 raise item
             self._buffer.popleft()
             messages.append(item)
+            self._next[item.partition] = item.offset + 1
             size += size_of(item.headers, bytes(item.body))
         self._buffered -= size
         if self._full:
