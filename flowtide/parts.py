@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowtide.settings import Settings, SettingsError
-from sinks import Bus
+from sinks import RAW_STREAM, Bus
 from sinks.codec import Compression
 from sinks.segments import write_once
 from sinks.spool import Spool
@@ -72,7 +72,8 @@ def open_outbox(settings: Settings) -> Spool:
     """Where the collector writes: the spool, or what waits to be shipped to Kafka; SpoolError."""
     if not is_kafka(settings):
         return _spool(settings)
-    return Spool(Path(settings.bus.outbox.replace("{data}", str(settings.data))), settings.bus)
+    folder = Path(settings.bus.outbox.replace("{data}", str(settings.data)))
+    return Spool(folder, settings.bus, streams=(RAW_STREAM,))
 
 
 def open_store(settings: Settings) -> "EmbeddedStore | ClickHouseStore":
