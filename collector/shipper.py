@@ -9,7 +9,7 @@ import json
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -94,7 +94,7 @@ class _Sent:
 
 
 @dataclass(slots=True)
-class _Partition:
+class Shipment:
     """Where shipping of one partition is."""
 
     committed: int
@@ -116,7 +116,7 @@ class Shipper:
         """``dead_letters`` is the folder for messages that Kafka refuses for what they are."""
         self._outbox, self._target, self._settings = outbox, target, settings
         self._dead_letters, self._clock = DeadLetters(dead_letters), clock
-        self._partitions: dict[int, _Partition] = {}
+        self._partitions: dict[int, Shipment] = {}
         self._unsent: deque[Message] = deque()  # read from the outbox, for which there was no room in flight
         self._in_flight = 0
         self._heard_at = self._committed_at = self._measured_at = clock()
@@ -148,6 +148,10 @@ class Shipper:
     def health(self) -> Mapping[str, object]:
         """Facts for /healthz."""
         return {"ok": self.failed is None, **({"shipper": self.failed} if self.failed else {})}
+
+    def partitions(self) -> Sequence[Shipment]:
+        """Where shipping is, by partition; none until it has begun."""
+        return [self._partitions[number] for number in sorted(self._partitions)]
 
     def _ship(self, stop: threading.Event) -> None:
         consumer = self._outbox.consumer(RAW_STREAM, GROUP)
@@ -191,7 +195,7 @@ class Shipper:
             log.error("all that is left is sent again; readers know it by its number", reason=str(error))
             committed = None
         start = committed.offset if committed else consumer.bounds(partition)[0]
-        self._partitions[partition] = _Partition(start, start)
+        self._partitions[partition] = Shipment(start, start)
         try:
             consumer.seek(partition, start)
         except OffsetGone as gone:
