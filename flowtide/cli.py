@@ -164,6 +164,32 @@ def check(config: Config = None) -> None:
 
 
 @app.command()
+def doctor(
+    config: Config = None,
+    audit: Annotated[
+        tuple[str, str] | None,
+        typer.Option("--audit", metavar="FROM TO", help="compare decoded, published, enriched, inserted and present"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="the audit as JSON")] = False,
+    gap: Annotated[
+        int | None, typer.Option("--accept-gap", metavar="PARTITION", help="let a stopped partition go on")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="accept the gap without asking")] = False,
+) -> None:
+    """Look at every stage and say what to do; or prove the counts of a time (status 1: differ, 2: cannot ask)."""
+    from flowtide import doctor as looks
+
+    settings = _settings(config)
+    if audit is not None:
+        status = looks.run_audit(settings, *audit, as_json=as_json)
+    elif gap is not None:
+        status = looks.run_accept_gap(settings, gap, lambda question: yes or typer.confirm(question))
+    else:
+        status = looks.run_doctor(settings)
+    raise typer.Exit(status)
+
+
+@app.command()
 def elements(
     pen: Annotated[
         int | None, typer.Option("--pen", min=0, help="of this enterprise only; 0 is IANA, 29305 the reverse direction")
