@@ -1,0 +1,1 @@
+"""Services that die, or stand still, at chosen points between bus and store."""
