@@ -88,12 +88,12 @@ class KafkaBus:
     def producer(self, stream: str) -> KafkaProducer:
         """Append one message at a time; BusUnavailable."""
         topic = self.topic(stream)
-        return KafkaProducer(connect(self._arguments, self._limits), self._reader, topic, self._limits)
+        return KafkaProducer(connect(self._arguments, self._limits, topic), self._reader, topic, self._limits)
 
     def appender(self, stream: str) -> Appender:
         """Append with many messages in flight; BusUnavailable."""
         topic = self.topic(stream)
-        return Appender(connect(self._arguments, self._limits), topic, self._kafka.in_flight_bytes, self._limits)
+        return Appender(connect(self._arguments, self._limits, topic), topic, self._kafka.in_flight_bytes, self._limits)
 
     def consumer(self, stream: str, group: str) -> KafkaConsumer:
         """Join a group; connects in the background, ``assigned`` is empty until then."""

@@ -19,10 +19,10 @@ _HEADER_ROOM = 1 << 10  # of a record beside its headers and body
 _REFUSALS = (kafka.errors.MessageSizeTooLargeError, kafka.errors.RecordListTooLargeError)
 
 
-def connect(arguments: dict[str, Any], limits: Limits) -> Any:
+def connect(arguments: dict[str, Any], limits: Limits, topic: str) -> Any:
     """A producer that keeps order and repeats nothing within its life; BusUnavailable when no broker answers."""
     try:
-        return kafka.KafkaProducer(
+        producer = kafka.KafkaProducer(
             **arguments,
             enable_idempotence=True,
             acks="all",
@@ -40,6 +40,12 @@ def connect(arguments: dict[str, Any], limits: Limits) -> Any:
         )
     except kafka.errors.KafkaError as error:
         raise BusUnavailable(f"no broker of {arguments['bootstrap_servers']} answers: {error!r}") from error
+    try:
+        producer.partitions_for(topic)  # else the first send waits for it
+    except kafka.errors.KafkaError as error:
+        abandon(producer, limits.close_seconds)
+        raise BusUnavailable(f"the brokers do not answer for {topic}: {error!r}") from error
+    return producer
 
 
 def abandon(producer: Any, seconds: float) -> None:
@@ -127,7 +133,8 @@ class Appender:
         try:
             future = self._producer.send(self._topic, value=body, headers=wire(headers), partition=partition)
         except Exception as error:
-            self._settle(pending, -1, error)
+            with self._lock:
+                self._in_flight -= pending.size
             raise translate(self._topic, error) from error
         future.add_callback(lambda record: self._settle(pending, record.offset, None))
         future.add_errback(lambda error: self._settle(pending, -1, error))

@@ -29,7 +29,9 @@ def bus_of(
 ) -> KafkaBus:  # fmt: skip
     """A bus with short waits; its topics are made."""
     settings = KafkaSettings(**{"topic_prefix": topic_prefix or prefix(), "session_seconds": 6.0, **kafka})
-    bus = KafkaBus(BusSettings(url=url or broker.url, partitions=partitions), settings, member, limits or replace(QUICK))
+    bus = KafkaBus(
+        BusSettings(url=url or broker.url, partitions=partitions), settings, member, limits or replace(QUICK)
+    )
     if ready:
         bus.prepare(lambda _: None)
     return bus

@@ -78,9 +78,7 @@ def test_the_newest_headers_are_read_from_the_log(broker: Broker, admin: kafka.K
         assert producer.last(0) is None
 
 
-def test_too_large_is_refused_before_it_is_sent_and_by_the_topic(
-    broker: Broker, admin: kafka.KafkaAdminClient
-) -> None:
+def test_too_large_is_refused_before_it_is_sent_and_by_the_topic(broker: Broker, admin: kafka.KafkaAdminClient) -> None:
     bus = bus_of(broker)
     with contextlib.closing(bus.producer(RAW_STREAM)) as producer:
         with pytest.raises(MessageRefused, match="at most"):
@@ -147,9 +145,7 @@ def test_offsets_out_of_the_log_are_told_with_its_bounds(broker: Broker, admin: 
         assert [message.offset for message in read(consumer, 6)] == [4, 5, 6, 7, 8, 9]
 
 
-def test_messages_that_expire_ahead_of_a_slow_reader_are_told(
-    broker: Broker, admin: kafka.KafkaAdminClient
-) -> None:
+def test_messages_that_expire_ahead_of_a_slow_reader_are_told(broker: Broker, admin: kafka.KafkaAdminClient) -> None:
     bus = bus_of(broker, limits=replace(QUICK, buffer_bytes=1))
     with contextlib.closing(bus.producer(RAW_STREAM)) as producer:
         for _ in range(8):
@@ -249,7 +245,20 @@ def test_other_readers_need_neither_our_code_nor_our_group(broker: Broker) -> No
     for stream in (RAW_STREAM, ENRICHED_STREAM):
         with contextlib.closing(bus.producer(stream)) as producer:
             producer.publish(0, headers, encode(batch, RAW, "zstd"))
-        command = ["kcat", "-b", broker.address, "-C", "-t", bus.topic(stream), "-p", "0", "-o", "beginning", "-e", "-q"]
+        command = [
+            "kcat",
+            "-b",
+            broker.address,
+            "-C",
+            "-t",
+            bus.topic(stream),
+            "-p",
+            "0",
+            "-o",
+            "beginning",
+            "-e",
+            "-q",
+        ]
         form = "%p %o %S\\n%h"
         said = subprocess.run([*command, "-f", form], capture_output=True, check=True, timeout=30).stdout.decode()
         place, names = said.split("\n", 1)
