@@ -243,7 +243,9 @@ class KafkaConsumer:
         client.subscribe([self._topic], listener=_Listener(self, client))
         # Joined before it knows the topic, a leader gives out nothing, and may not notice when the answer comes.
         deadline = time.monotonic() + self._limits.answer_seconds
-        while not client._cluster.partitions_for_topic(self._topic) and time.monotonic() < deadline:
+        while (
+            not client._cluster.partitions_for_topic(self._topic) and time.monotonic() < deadline and not self._stopping
+        ):
             time.sleep(_METADATA_SECONDS)
         return True
 
