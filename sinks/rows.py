@@ -1,13 +1,13 @@
-"""An enriched message's body as the rows that are inserted; pure."""
+"""An enriched message's body as the rows that are inserted."""
 
 from collections import Counter
 
 import pyarrow as pa
 
-from sinks import Message
+from sinks import Message, metrics
 from sinks.audit import Counts, count_records
 from sinks.codec import CodecError, at_rest, complete, decode_arrow, observation_schema
-from sinks.delivery import EnrichedHeaders
+from sinks.delivery import EnrichedHeaders, Verdict
 from sinks.inserts import MAX_ROWS
 from sinks.schema import ENRICHED, FLOW, OBSERVATIONS
 
@@ -49,3 +49,20 @@ def skipped(message: Message, reason: str, rows: int, source: tuple[int, int], n
     """A row of ``bus_skipped``: rows [0, ``rows``) of the message, or source offsets ``source``, are not inserted."""
     row = (now_ms, message.partition, message.offset, rows, reason, *source)
     return pa.Table.from_pylist([dict(zip(_SKIPPED.names, row, strict=True))], _SKIPPED)
+
+
+def explanations(headers: EnrichedHeaders, verdict: Verdict, reason: str) -> list[tuple[str, int, tuple[int, int]]]:
+    """What of a message, or before it, is not inserted: (reason, rows, source offsets) each, counted.
+
+    ``reason`` says why source offsets before it are missing.
+    """
+    found = []
+    if verdict.lost:
+        metrics.LOST_MESSAGES.inc(verdict.lost[1] - verdict.lost[0])
+        found.append((reason, 0, verdict.lost))
+    if verdict.skip:
+        found.append(("skipped", headers.rows, (headers.start, headers.end)))
+    elif verdict.first_row:
+        metrics.SLICED_ROWS.inc(verdict.first_row)
+        found.append(("sliced", verdict.first_row, (headers.start, headers.end)))
+    return found

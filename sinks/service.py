@@ -45,7 +45,7 @@ from sinks.delivery import (
 )
 from sinks.gaps import Gap, is_accepted, settle_gap, show_gap
 from sinks.rollups import Rollups, Span
-from sinks.rows import rows_of, skipped
+from sinks.rows import explanations, rows_of, skipped
 from sinks.settings import SinkSettings
 from sinks.store_errors import is_about_content
 from sinks.streams import base_of
@@ -161,7 +161,7 @@ class Sink:
     def _begin(self, consumer: Consumer, partition: int) -> None:
         stream, committed = short_id(self._stream_id), consumer.committed(partition)
         first = consumer.bounds(partition)[0]
-        position = _position(committed)
+        position = self._decoded(committed)
         metrics.STOPPED.labels(str(partition)).set(0)
         ours = position is not None and position.stream in ("", stream)
         self._base[partition] = base = base_of(self._store, self._stream_id, partition, known=ours)
@@ -179,6 +179,15 @@ class Sink:
             consumer.seek(partition, self._next[partition])
         except OffsetGone as gone:
             self._step_over(consumer, gone)
+
+    @staticmethod
+    def _decoded(committed: Committed | None) -> SinkPosition | None:
+        """What the group committed; None: nothing, or what somebody else wrote over it (a reset of offsets)."""
+        try:
+            return SinkPosition.decode(committed.metadata) if committed else None
+        except HeaderError as error:
+            log.error("the committed position is not ours: beginning at the first message", reason=str(error))
+            return None
 
     def _step(self, consumer: Consumer, stop: threading.Event, timeout: float) -> int:
         try:
@@ -221,13 +230,13 @@ class Sink:
             else:
                 verdict, reason = self._judge(message, headers, position)
                 self._store_counted(consumer, message, headers, verdict, position.stored, stop)
-                self._explain(consumer, message, headers, verdict, reason, stop)
+                for why, rows, source in explanations(headers, verdict, reason):
+                    self._note(consumer, message, why, rows, source, stop)
                 # A message that goes on where the last one ended shows that the lost ones are behind it.
                 goes_on = verdict.lost is None and verdict.stored > position.stored
                 position = replace(position, stored=verdict.stored, gone=position.gone and not goes_on)
         except GapError as error:
-            gap = Gap(short_id(self._stream_id), partition, error.start, error.end, message.offset)
-            self._gap[partition] = gap
+            self._gap[partition] = gap = self._gap_of(message, error)
             show_gap(self._gaps, gap)
             self._stop(partition, str(gap))
             return
@@ -253,11 +262,14 @@ class Sink:
         try:
             return judge(headers, position.stored), "source lost"
         except GapError as error:
-            gap = Gap(short_id(self._stream_id), message.partition, error.start, error.end, message.offset)
+            gap = self._gap_of(message, error)
             if not is_accepted(self._gaps, gap):
                 raise
             self._gap[message.partition] = gap
             return judge(headers, position.stored, (error.start, error.end)), "gap accepted"
+
+    def _gap_of(self, message: Message, error: GapError) -> Gap:
+        return Gap(short_id(self._stream_id), message.partition, error.start, error.end, message.offset)
 
     def _store_counted(
         self, consumer: Consumer, message: Message, headers: EnrichedHeaders, verdict: Verdict, stored: int,
@@ -377,20 +389,6 @@ class Sink:
                 metrics.STOPPED.labels(str(partition)).set(0)
                 consumer.seek(partition, self._next[partition])
 
-    def _explain(
-        self, consumer: Consumer, message: Message, headers: EnrichedHeaders, verdict: Verdict, reason: str,
-        stop: threading.Event,
-    ) -> None:  # fmt: skip
-        source = (headers.start, headers.end)
-        if verdict.lost:
-            metrics.LOST_MESSAGES.inc(verdict.lost[1] - verdict.lost[0])
-            self._note(consumer, message, reason, 0, verdict.lost, stop)
-        if verdict.skip and headers.rows:
-            self._note(consumer, message, "skipped", headers.rows, source, stop)
-        elif verdict.first_row:
-            metrics.SLICED_ROWS.inc(verdict.first_row)
-            self._note(consumer, message, "sliced", verdict.first_row, source, stop)
-
     def _note(
         self, consumer: Consumer, message: Message, reason: str, rows: int, source: tuple[int, int],
         stop: threading.Event,
@@ -406,14 +404,3 @@ class Sink:
         metrics.POISON_MESSAGES.inc()
         self._dead_letters.bury(ENRICHED_STREAM, self._stream_id, message, str(error))
         self._burials.buried(self._clock())
-
-
-def _position(committed: Committed | None) -> SinkPosition | None:
-    """What the group committed; None: nothing, or what somebody else wrote over it (a reset of offsets)."""
-    if committed is None:
-        return None
-    try:
-        return SinkPosition.decode(committed.metadata)
-    except HeaderError as error:
-        log.error("the committed position is not ours: beginning at the first message", reason=str(error))
-        return None

@@ -5,9 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sinks.delivery import (
+    ORIGINS,
     EnrichedHeaders,
     GapError,
     HeaderError,
+    Hint,
     RawHeaders,
     Sequences,
     SinkPosition,
@@ -104,3 +106,48 @@ def test_every_source_row_counts_once_whatever_zombies_append(
         counted += each[verdict.first_row :]
         stored = verdict.stored
     assert counted == [(source, number) for source in range(stored) for number in range(rows[source])]
+
+
+def test_only_the_most_recently_seen_origins_are_kept() -> None:
+    seen = Sequences()
+    for number in range(ORIGINS):
+        seen.admit(f"c{number}", 5)
+    seen.admit("c0", 6)  # now the most recent
+    seen.admit("new", 1)
+    assert len(seen.highest) == ORIGINS
+    assert seen.admit("c0", 6) == (False, 0)
+    assert "c1" not in seen.highest and "c2" in seen.highest
+
+
+def test_a_hint_fits_and_keeps_the_most_recent() -> None:
+    many = {f"collector-{number}@0123456789ab": number for number in range(ORIGINS)}
+    hint = Hint("source", many)
+    assert len(hint.encode()) < 4_096  # Kafka's offset.metadata.max.bytes
+    kept = Hint.decode(hint.encode())
+    assert kept.source == "source"
+    assert list(kept.highest.items()) == list(many.items())[-len(kept.highest) :]
+    assert len(kept.highest) > 50
+    assert Hint.decode("") == Hint("", {})
+    with pytest.raises(HeaderError):
+        Hint.decode("[1]")
+
+
+def test_exceptions_and_sources_survive_the_bus() -> None:
+    headers = EnrichedHeaders(
+        3, 0, 2, ((1, 3),), {}, dropped=((0, 60, "192.0.2.1", 7),), poison=((1, 60, "", 9),), source="abc"
+    )
+    assert EnrichedHeaders.decode(headers.encode()) == headers
+    position = SinkPosition(5, 3, None, True, "stream", ("a", "b"))
+    assert SinkPosition.decode(position.encode()) == position
+    older = '{"stored": 5, "rolled": 3, "planned": [3, 4]}'  # as written before
+    assert SinkPosition.decode(older) == SinkPosition(5, 3, (3, 4))
+
+
+def test_a_raw_stream_made_again_begins_anew_and_late_messages_of_the_old_one_are_known() -> None:
+    position = SinkPosition(stored=50, rolled=3)
+    first = position.of_source("a")
+    assert first is not None and (first.stored, first.sources) == (50, ("a",))
+    second = first.of_source("b")
+    assert second is not None and (second.stored, second.rolled) == (0, 3)
+    assert second.of_source("a") is None
+    assert second.of_source("b") == second == second.of_source("")
