@@ -125,12 +125,14 @@ def torture(broker: Broker, folder: Path, seconds: float, rate: int, seed: int, 
         try:
             cluster.start()
             load = start_load(cluster.udp, rate, seconds)
-            time.sleep(1)
+            cluster.wait(lambda: bool(cluster.query("SELECT 1 FROM flows LIMIT 1")))  # a kill is to meet flows
             for action in actions:
                 tormentor.act(action)
                 time.sleep(tormentor.chance.uniform(0.5, 2.0))
                 if load.poll() is not None:
                     break
+            else:
+                load.terminate()  # it says what it sent until now
             sent = json.loads(load.communicate(timeout=seconds + 60)[0])["flows"]
             print(json.dumps({"sent": sent, "actions": tormentor.done}))
             check(cluster, sent)
@@ -183,8 +185,8 @@ def check(cluster: Cluster, sent: int) -> None:
 
 
 def test_one_of_each(own_broker: Broker, tmp_path: Path) -> None:
-    actions = ["kill collector", "kill enricher", "join", "kill sink", "stall broker", "kill ship", "kill broker"]
-    torture(own_broker, tmp_path, 25, 10_000, 1, actions)
+    actions = ["kill collector", "kill enricher", "kill sink", "kill ship", "join", "kill broker", "kill collector"]
+    torture(own_broker, tmp_path, 30, 10_000, 1, actions)
 
 
 @pytest.mark.soak
