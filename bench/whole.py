@@ -1,6 +1,7 @@
-"""The whole embedded path: UDP on loopback to rows by SQL, CPU by process; and the delay until a row is visible.
+"""The whole path: UDP on loopback to rows by SQL, CPU by process; and the delay until a row is visible.
 
 A bounded load is sent at a steady rate; what is printed is what became visible, and what each process paid for it.
+Embedded, and over a Kafka broker on this machine where there is Java: ``python -m bench.whole [RATE ...]``.
 """
 
 import json
@@ -14,10 +15,12 @@ from pathlib import Path
 
 from flowtide.settings import Settings
 from flowtide.stack import Stack
+from tests.broker import Broker, NoBroker
 
 REPOSITORY = Path(__file__).parents[1]
 RATES = (20_000, 100_000, 200_000)
 SECONDS = 10
+PROCESSES = ("collector", "ship", "store", "broker")
 
 
 def cpu_seconds(pid: int) -> float:
@@ -31,9 +34,10 @@ def ask(url: str, sql: str) -> list[float]:
         return [float(value) for value in json.loads(answer.read() or b"[]")]
 
 
-def measure(folder: Path, rate: int, seconds: float) -> dict[str, float]:
+def measure(folder: Path, rate: int, seconds: float, broker: Broker | None = None) -> dict[str, float]:
     settings = Settings(
         data=folder,
+        bus={"url": broker.url, "telemetry": "127.0.0.1:0"} if broker else {},  # type: ignore[arg-type]
         collector={"telemetry": "127.0.0.1:0", "receiver": {"listen": ["127.0.0.1:0"]}},  # type: ignore[arg-type]
         http={"listen": "127.0.0.1:0"},  # type: ignore[arg-type]
         log={"level": "error"},  # type: ignore[arg-type]
@@ -41,7 +45,9 @@ def measure(folder: Path, rate: int, seconds: float) -> dict[str, float]:
     stack = Stack(settings)
     try:
         http = stack.start().http
-        pids = {child.name: child.pid or 0 for child in (stack.collector, stack.store)}
+        pids = stack.processes()
+        if broker and broker.process:
+            pids["broker"] = broker.process.pid
         before = {name: cpu_seconds(pid) for name, pid in pids.items()}
         load = subprocess.Popen(
             [
@@ -82,24 +88,38 @@ def measure(folder: Path, rate: int, seconds: float) -> dict[str, float]:
     return {
         "sent": sent,
         "visible": visible,
-        "collector": spent["collector"] / million,
-        "store": spent["store"] / million,
+        **{name: spent.get(name, 0.0) / million for name in PROCESSES},
         "lag_p50": sorted(lags)[len(lags) // 2] if lags else float("nan"),
         "lag_max": max(lags, default=float("nan")),
     }
 
 
+def show(what: str, found: dict[str, float]) -> None:
+    spent = [found[name] for name in PROCESSES]
+    print(f"{what:<42}{found['sent']:>10,.0f}{found['visible']:>10,.0f}"
+          + "".join(f"{cpu:>10.2f}" for cpu in (*spent, sum(spent)))
+          + f"  {found['lag_p50']:.1f} s / {found['lag_max']:.1f} s", flush=True)  # fmt: skip
+
+
 def main() -> None:
-    print(f"{'whole, embedded: UDP to SQL and rollups':<42}{'sent':>10}{'visible':>10}"
-          f"{'collector':>11}{'store':>8}{'whole':>8}  CPU-s per M; newest row's age p50 / max")  # fmt: skip
-    for rate in RATES:
-        with tempfile.TemporaryDirectory() as folder:
-            found = measure(Path(folder) / "data", rate, SECONDS)
-        whole = found["collector"] + found["store"]
+    rates = [int(word) for word in sys.argv[1:]] or RATES
+    print(f"{'UDP to SQL and rollups':<42}{'sent':>10}{'visible':>10}"
+          + "".join(f"{name:>10}" for name in (*PROCESSES, "whole"))
+          + "  CPU-s per M; newest row's age p50 / max")  # fmt: skip
+    for rate in rates:
         what = f"v9, 28 records, {rate:,} flows/s for {SECONDS} s"
-        print(f"{what:<42}{found['sent']:>10,.0f}{found['visible']:>10,.0f}"
-              f"{found['collector']:>11.2f}{found['store']:>8.2f}{whole:>8.2f}  {found['lag_p50']:.1f} s / "
-              f"{found['lag_max']:.1f} s")  # fmt: skip
+        with tempfile.TemporaryDirectory() as folder:
+            show(f"spool: {what}", measure(Path(folder) / "data", rate, SECONDS))
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                broker = Broker(Path(folder) / "broker")
+            except NoBroker as missing:
+                print(f"kafka: {missing}")
+                continue
+            try:
+                show(f"kafka: {what}", measure(Path(folder) / "data", rate, SECONDS, broker.start()))
+            finally:
+                broker.kill()
 
 
 if __name__ == "__main__":

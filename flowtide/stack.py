@@ -70,8 +70,12 @@ class Stack:
         """The UDP ports taken."""
         return [bound.address[1] for bound in self._sockets]
 
+    def processes(self) -> dict[str, int]:
+        """Process ids of the children that run, by name."""
+        return {child.name: child.pid for child in self._children if child.pid is not None}
+
     def start(self) -> Addresses:
-        """Start both children and wait until they work; ChildFailed when one cannot."""
+        """Start all children and wait until they work; ChildFailed when one cannot."""
         for child in self._children:
             child.start(self._message(child))
         deadline = time.monotonic() + _READY_SECONDS
