@@ -15,7 +15,7 @@ from tests.broker import Broker
 from tests.broker.buses import QUICK, bus_of, lost, partitions_of, prefix, read, until
 
 # The client leaves sockets to the collector of garbage when a connection is refused or cut off.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <:ResourceWarning")
 
 
 def publish(bus: KafkaBus, count: int) -> None:

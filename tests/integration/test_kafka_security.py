@@ -13,9 +13,10 @@ import pytest
 from sinks import RAW_STREAM, BusUnavailable
 from tests.broker import Broker, NoBroker
 from tests.broker.buses import QUICK, bus_of, partitions_of, prefix, read
+from tests.broker.fixtures import collect
 
 # The client leaves sockets to the collector of garbage when a connection is refused or cut off.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <:ResourceWarning")
 
 _PLAIN = 'org.apache.kafka.common.security.plain.PlainLoginModule required user_flow="secret";'
 _SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
@@ -68,6 +69,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     try:
         yield broker.start()
     finally:
+        collect()
         broker.kill()
 
 

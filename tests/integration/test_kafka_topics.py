@@ -14,7 +14,7 @@ from tests.broker import Broker
 from tests.broker.buses import bus_of, partitions_of, prefix, read, until
 
 # The client leaves sockets to the collector of garbage when a connection is refused or cut off.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <:ResourceWarning")
 
 
 @pytest.fixture
