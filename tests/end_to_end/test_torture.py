@@ -179,10 +179,15 @@ def check(cluster: Cluster, sent: int) -> None:
     announcements = 0 if not drops else 8 * (1 + int(drops))
     assert sent - RECORDS * drops - named - full <= rows <= sent - RECORDS * drops - named - full + announcements
     audit = subprocess.run(
-        [sys.executable, "-m", "flowtide", "doctor", "--config", str(cluster.sinks[0].config), "--audit", "-1h", "now"],
+        [sys.executable, "-m", "flowtide", "doctor", "--config", str(cluster.sinks[0].config), "--audit", "-1h", "now",
+         "--json"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert audit.returncode == 0, audit.stdout + audit.stderr
+    assert audit.returncode == (1 if full else 0), audit.stdout + audit.stderr
+    lines = json.loads(audit.stdout)["lines"]
+    for later in ("enriched", "inserted", "present"):
+        assert [line[later] for line in lines] == [line["published"] for line in lines], audit.stdout
+    assert sum(line["decoded"] - line["published"] for line in lines) == full
 
 
 def test_one_of_each(own_broker: Broker, tmp_path: Path) -> None:
