@@ -23,7 +23,7 @@ from enricher.enrichment import Tables
 from enricher.ports import port_table
 from enricher.service import Enricher
 from enricher.settings import EnricherSettings
-from sinks import ENRICHED_STREAM, RAW_STREAM, Bus, Headers
+from sinks import ENRICHED_STREAM, RAW_STREAM, Bus, Headers, Store
 from sinks.batch import Batch
 from sinks.dead_letters import DeadLetters
 from sinks.embedded import EmbeddedStore
@@ -138,13 +138,18 @@ def batch_of(number: int) -> Batch:
     return batch
 
 
-def publish(bus: Bus, messages: int) -> None:
-    """Go on where the log ends, as a shipper that begins again from the first unacknowledged message does."""
+def publish(bus: Bus, messages: int, pause: float = 0.0, stop: threading.Event | None = None) -> None:
+    """Go on where the log ends, as a shipper that begins again from the first unacknowledged message does.
+
+    ``pause`` seconds lie between messages; after ``stop`` none begins.
+    """
     publisher = Publisher(bus, "c", "lz4")
     tail = bus.consumer(RAW_STREAM, "harness")
     ends = [tail.bounds(partition)[1] for partition in range(bus.partitions)]
     tail.close()
     for number in range(min(ends), min(ends) + messages):
+        if stop is not None and stop.wait(pause):
+            break
         for partition, part in cut(batch_of(number), bus.partitions):
             if ends[partition] <= number:  # a kill between the partitions left the other one ahead
                 publisher.publish(part)
@@ -166,7 +171,7 @@ def sink(bus: Bus, store: Any, folder: Path) -> Sink:
 class Sql:
     """The engine's answers as ``trials`` asks for them."""
 
-    def __init__(self, store: EmbeddedStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
 
     def query(self, sql: str, **parameters: str) -> list[dict[str, Any]]:
@@ -174,16 +179,14 @@ class Sql:
         return found
 
 
-def facts(store: EmbeddedStore, bus: Bus) -> dict[str, object]:
-    """What the harness judges."""
+def facts(store: Store) -> dict[str, Any]:
+    """What the store holds, for the harness to judge."""
     sql = Sql(store)
-    raw = bus.consumer(RAW_STREAM, "harness")
     stages = {r["stage"]: r["n"] for r in sql.query("SELECT stage, sum(rows) AS n FROM audit_1m GROUP BY stage")}
     by_message = sql.query(
         "SELECT bus_partition AS p, bus_offset AS o, count() AS n FROM flows GROUP BY p, o ORDER BY p, o"
     )
     return {
-        "messages": [raw.bounds(partition)[1] for partition in range(bus.partitions)],
         "stored": sql.query("SELECT count() AS n, uniqExact(octets, exporter) AS d, sum(octets) AS s FROM flows")[0],
         "by_message": [(row["p"], row["o"], row["n"]) for row in by_message],
         "rollups": rollup_differences(sql),
@@ -212,7 +215,9 @@ def main(arguments: Sequence[str]) -> None:
         last.run(stop)
         assert last.failed is None and not last.stopped, (last.failed, last.stopped)
         time.sleep(0.05)  # for a point that is soon
-        print(json.dumps(facts(store, bus)), flush=True)
+        raw = bus.consumer(RAW_STREAM, "harness")
+        ends = [raw.bounds(partition)[1] for partition in range(PARTITIONS)]
+        print(json.dumps({"messages": ends, **facts(store)}), flush=True)
         store.close()
 
 

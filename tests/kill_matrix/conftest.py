@@ -1,0 +1,3 @@
+"""The broker of these tests."""
+
+from tests.broker.fixtures import broker as broker
