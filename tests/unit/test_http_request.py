@@ -72,7 +72,7 @@ def test_a_packed_body_is_unpacked_within_bounds() -> None:
         ([], {}, b"SELECT 1\0; DROP TABLE t", 62),
         ([], {"content-encoding": "br"}, b"", 48),
         ([], {"content-encoding": "gzip"}, b"no gzip", 354),
-        ([], {"content-encoding": "gzip"}, gzip.compress(b"SELECT 1")[:-9], 307),
+        ([], {"content-encoding": "gzip"}, gzip.compress(b"SELECT 1", mtime=0)[:-9], 307),
         ([], {"authorization": "Basic ?"}, b"", 516),
         ([], {"authorization": "Bearer x"}, b"", 516),
         ([], {"content-type": "multipart/form-data; boundary=b"},
