@@ -22,11 +22,8 @@ import enricher.service
 from collector.shipper import Shipper
 from sinks import RAW_STREAM, GenerationLost, Headers
 from sinks.clickhouse import ClickHouseStore
-from sinks.embedded import EmbeddedStore
-from sinks.http_port import HttpPort
 from sinks.kafka import KafkaBus
 from sinks.kafka_client import Limits
-from sinks.migrations import migrate
 from sinks.settings import BusSettings, HttpSettings, KafkaSettings
 from sinks.spool import Spool
 from tests.kill_matrix.child import (
@@ -76,7 +73,8 @@ class Orders(Point):
         if how == "STORE":
             os.kill(int(self._store_pid.read_text()), signal.SIGKILL)
         else:
-            os.kill(os.getpid(), signal.SIGSTOP if how == "STOP" else signal.SIGKILL)
+            # To this thread: sent to the process, it may go on until another one has taken the signal.
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP if how == "STOP" else signal.SIGKILL)
             say(revived=name)
 
 
@@ -159,12 +157,16 @@ def store_of(http: int) -> ClickHouseStore:
 
 def serve(folder: Path, http: int, stop: threading.Event) -> None:
     """Hold the engine behind its port."""
+    from sinks.embedded import EmbeddedStore
+    from sinks.http_port import HttpPort
+    from sinks.migrations import migrate
+
     store = EmbeddedStore(folder / "store", memory_bytes=4 << 30)
     migrate(store, FOR_EVER, "UTC")
     settings = HttpSettings(listen=f"127.0.0.1:{http}", admin_token=SecretStr(TOKEN), max_seconds=600)
     port = HttpPort(store, settings, lambda: {"ok": True}, "UTC")
     (folder / "store.pid").write_text(str(os.getpid()))
-    say(listening=port.start())
+    say(listening=list(port.start()))
     stop.wait()
     port.close()
     store.close()
