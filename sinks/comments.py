@@ -1,0 +1,233 @@
+"""What every column of the store means, with its unit and where it comes from: COMMENTs, told to the engine.
+
+Raw columns are told by ``sinks/schema.py``; columns that rollups, observations and views add are told here.  Comments
+follow the code at every start of a store, so a column added later has its own without a file of ``ddl/``.
+"""
+
+from collections.abc import Mapping
+
+from sinks import Store
+from sinks.inserts import literal, quoted
+from sinks.schema import FLOW, Column
+
+_UNITS: Mapping[str, str] = {
+    "octets": "octets", "octets_est": "octets", "packets": "packets", "packets_est": "packets",
+    "ts": "UTC, milliseconds", "ts_start": "UTC, milliseconds", "received": "UTC, milliseconds",
+    "sampling": "packets", "src_mask": "bits", "dst_mask": "bits",
+}  # fmt: skip
+_OURS: Mapping[str, str] = {
+    "exporter": "UDP source address", "received": "clock of our host", "collector": "collector.name or host name",
+    "sampling_source": "our rule", "copy": "our rule; RFC 5103", "flags": "our rule",
+    "extra": "elements chosen by setting; IANA registry",
+    "octets_est": "our rule: sampled times interval", "packets_est": "our rule: sampled times interval",
+    "sub_id": "lease at flow end, HMAC-SHA-256 under the site's key", "service": "lease", "segment": "lease",
+    "access": "lease", "sub_group": "lease", "direction": "our rule: which end is the subscriber",
+    "lower_port": "our rule: lower of both ports of TCP and UDP",
+    "bucket": "our rule: lower port or protocol", "bus_partition": "flows.enriched", "bus_offset": "flows.enriched",
+}  # fmt: skip
+# IANA "IP Flow Information Export (IPFIX) Entities", names as registered.
+_ELEMENTS: Mapping[int, str] = {
+    1: "octetDeltaCount", 2: "packetDeltaCount", 4: "protocolIdentifier", 5: "ipClassOfService",
+    6: "tcpControlBits", 7: "sourceTransportPort", 8: "sourceIPv4Address", 9: "sourceIPv4PrefixLength",
+    10: "ingressInterface", 11: "destinationTransportPort", 12: "destinationIPv4Address",
+    13: "destinationIPv4PrefixLength", 14: "egressInterface", 15: "ipNextHopIPv4Address", 16: "bgpSourceAsNumber",
+    17: "bgpDestinationAsNumber", 32: "icmpTypeCodeIPv4", 58: "vlanId", 60: "ipVersion", 149: "observationDomainId",
+    152: "flowStartMilliseconds", 153: "flowEndMilliseconds", 305: "samplingPacketInterval",
+}  # fmt: skip
+
+# (text, unit, source) of what is no raw column, or means something else in the table.
+_COLUMNS: Mapping[str, tuple[str, str, str]] = {
+    "time": ("begin of the bucket", "UTC", "our rule"),
+    "hour": ("begin of the local hour", "UTC", "our rule, by flow end"),
+    "day": ("local day", "", "our rule, by flow end"),
+    "flows": ("flow rows", "flows", "our rule"),
+    "sampled_octets": ("octets as exported", "octets", "IPFIX 1 octetDeltaCount"),
+    "sampled_packets": ("packets as exported", "packets", "IPFIX 2 packetDeltaCount"),
+    "started": ("flow start", "UTC, milliseconds", "IPFIX 152 flowStartMilliseconds"),
+    "lasted": ("flow end less flow start", "seconds", "our rule"),
+    "src": ("source address as people write it", "", "IPFIX 8 sourceIPv4Address or 27 sourceIPv6Address"),
+    "dst": ("destination address as people write it", "", "IPFIX 12 or 28"),
+    "protocol": ("name of the IP protocol", "", "IANA protocol numbers"),
+    "port": ("lower port as buckets are written, tcp/993, or the protocol", "", "our rule"),
+    "icmp_type": ("ICMP type", "", "IPFIX 32 icmpTypeCodeIPv4"),
+    "icmp_code": ("ICMP code", "", "IPFIX 32 icmpTypeCodeIPv4"),
+    "interface": ("index of the interface", "", "IPFIX 10 ingressInterface or 14 egressInterface; ifIndex"),
+    "speed": ("speed as the exporter told it, 0 unknown", "bits a second", "options data, sFlow if_counters"),
+    "status": ("bit 0 admin up, bit 1 operational up", "", "sFlow version 5 section 5.4"),
+    "counter": ("name of a closed list", "", "our counter"),
+    "value": ("how much the counter grew in this minute", "as the counter says", "our counter"),
+    "stage": ("part of the path", "", "our rule"),
+    "part": ("exporter or stage", "", "our rule"),
+    "name": ("name", "", "the exporter, or networks.csv"),
+    "description": ("description", "", "the exporter's options data"),
+    "kind": ("interface, application, vrf or sampler", "", "our rule"),
+    "id": ("number of the thing named", "", "the exporter's options data"),
+    "told": ("when it was last told", "UTC", "clock of our host"),
+    "prefix": ("prefix as people write it", "", "networks.csv"),
+    "asn": ("AS number", "", "networks.csv"),
+    "country": ("code of two letters", "", "networks.csv, ISO 3166-1"),
+    "made": ("when the row was written", "UTC", "clock of our host"),
+    "version": ("number of the migration", "", "sinks/ddl"),
+    "applied": ("when it was applied", "UTC", "clock of our host"),
+    "checksum": ("SHA-256 of the file", "", "our rule"),
+    "rollup": ("rollup that has the range", "", "our rule"),
+    "partition": ("partition of the enriched stream", "", "flows.enriched"),
+    "a": ("first offset of the range", "", "flows.enriched"),
+    "b": ("offset behind the range", "", "flows.enriched"),
+    "rows": ("rows", "rows", "our counter"),
+    "offset": ("offset of the enriched message", "", "flows.enriched"),
+    "reason": ("why its rows were not inserted", "", "closed list"),
+    "source_from": ("first offset of flows.raw it stands for", "", "flows.raw"),
+    "source_to": ("offset of flows.raw behind it", "", "flows.raw"),
+    "stream": ("identity of this making of the stream", "", "flows.enriched"),
+    "base": ("flows.bus_offset of the stream's offset 0", "", "our rule"),
+    "unmatched_flows": ("sound rows without a subscriber", "flows", "our rule"),
+    "unmatched_octets_est": ("their octets times the sampling interval", "octets", "our rule"),
+    "unknown_rate_flows": ("rows whose sampling interval is not known", "flows", "our rule"),
+    "unknown_rate_octets": ("their octets as exported", "octets", "our rule"),
+    "implausible_flows": ("rows with counters no link could carry", "flows", "our rule"),
+    "other_point_flows": ("rows whose service is counted at another exporter", "flows", "our setting"),
+    "other_point_octets_est": ("their octets times the sampling interval", "octets", "our setting"),
+    "flagged_flows": ("rows with any flag", "flows", "our rule"),
+    "min_sampling": ("smallest sampling interval", "packets", "IPFIX 305 samplingPacketInterval"),
+    "max_sampling": ("largest sampling interval", "packets", "IPFIX 305 samplingPacketInterval"),
+    "side": ("1 as source, 2 as destination", "", "our rule"),
+    "length": ("prefix length, IPv4 counted from 96; 0 all the others", "bits", "our rule"),
+    "address": ("address, or first of the prefix", "", "IPFIX 8, 12, 27 or 28"),
+    "talker": ("address or prefix as people write it, other for the rest", "", "our rule"),
+    "cut": ("a figure of this time, side and kind lacks at most this", "octets", "our rule"),
+    "start": ("bus_offset from which on the rollup has every range", "", "flows.enriched"),
+    "until": ("end of it", "UTC", "clock of our host"),
+    **{
+        f"{way}_{what}": (f"{what} {word} since the device started", what if what in ("octets", "packets") else
+                          "packets", "sFlow version 5 section 5.4, if_counters")
+        for way, word in (("in", "received"), ("out", "sent"))
+        for what in ("octets", "packets", "multicast", "broadcast", "discards", "errors")
+    },
+}  # fmt: skip
+_IN_TABLE: Mapping[tuple[str, str], tuple[str, str, str]] = {
+    ("setting", "name"): ("name of the setting", "", "our settings"),
+    ("setting", "value"): ("its value", "", "our settings"),
+    ("v_flow", "time"): ("flow end", "UTC, milliseconds", "IPFIX 153 flowEndMilliseconds"),
+    ("v_flows", "time"): ("flow end", "UTC, milliseconds", "IPFIX 153 flowEndMilliseconds"),
+    ("v_quality", "name"): ("address of the exporter, or the stage", "", "our rule"),
+    ("schema_version", "name"): ("name of the migration", "", "sinks/ddl"),
+    ("bus_skipped", "time"): ("when the sink met the message", "UTC", "clock of our host"),
+    ("interface_counter", "time"): ("when it was told", "UTC", "clock of our host"),
+    ("exporter_name", "time"): ("when it was told", "UTC", "clock of our host"),
+    ("talker_5m", "kind"): ("address or prefix: two breakdowns of the same flows", "", "our rule"),
+    ("v_talkers", "kind"): ("address or prefix: two breakdowns of the same flows", "", "our rule"),
+    ("v_talkers", "side"): ("source or destination", "", "our rule"),
+    ("talker_5m", "prefix"): ("address, or first of the prefix", "", "IPFIX 8, 12, 27 or 28"),
+    ("interface_1m", "direction"): ("1 into the exporter, 2 out of it", "", "IPFIX 10 and 14"),
+    ("v_interfaces", "direction"): ("in: into the exporter, out", "", "IPFIX 10 and 14"),
+    ("v_interfaces", "name"): ("name as the exporter told it", "", "options data, sFlow"),
+    ("rollup_plan", "base"): ("bus_offset of the stream's offset 0", "", "our rule"),
+    ("rollup_hold", "id"): ("who holds", "", "our rule"),
+    ("rollup_hold", "reason"): ("why", "", "our rule"),
+    ("audit_1m", "stage"): ("decoded, published, enriched or inserted", "", "our rule"),
+}
+
+TABLES: Mapping[str, str] = {
+    "flows": "raw flows, one row a flow record and subscriber; by flow end",
+    "bucket_1m": "octets by bucket and minute, long flows spread; sum the measures",
+    "bucket_5m": "octets by bucket and five minutes, long flows spread; sum the measures",
+    "bucket_1h": "octets by bucket and local hour, long flows spread; sum the measures",
+    "bucket_end_5m": "octets by bucket and five minutes, by flow end: for shares and rules; sum the measures",
+    "port_1h": "octets by lower port and local hour, by flow end; sum the measures",
+    "port_1d": "octets by lower port and local day, by flow end; sum the measures",
+    "subscriber_1d": "octets by subscriber and local day, by flow end; sum the measures",
+    "interface_1m": "octets by interface and minute, long flows spread; sum the measures",
+    "exporter_1m": "flows, sampling and quality by exporter and minute; sum the measures",
+    "talker_5m": "the largest addresses of five minutes, and the others together; sum the measures",
+    "as_5m": "octets by source and destination AS and five minutes; sum the measures",
+    "exporter_health_1m": "the decoder's counters by exporter and minute; sum the value",
+    "stage_1m": "counters of the path's stages by minute; sum the value",
+    "interface_counter": "interface counters as devices count them, totals since their start",
+    "exporter_name": "names that exporters told; the newest of a key holds",
+    "audit_1m": "rows by stage and minute of arrival: must agree; sum the rows",
+    "rollup_cut": "which ranges of the bus each rollup has; for people",
+    "bus_skipped": "messages of the bus that were not inserted, and why; for people",
+    "bus_stream": "where offsets of each making of flows.enriched begin",
+    "rollup_plan": "ranges of the bus about to go into rollups",
+    "rollup_start": "from which offset on a rollup has every range",
+    "rollup_hold": "while one lasts, no range goes into the rollups",
+    "schema_version": "migrations that were applied",
+    "setting": "settings that shaped the store",
+    "network_name": "sets of networks.csv; the newest is in force",
+    "v_flow": "raw flows; older form of v_flows",
+    "v_flows": "raw flows as people write them",
+    "v_bucket_1m": "older form of v_buckets",
+    "v_buckets": "bucket_1m, summed",
+    "v_buckets_5m": "bucket_5m, summed",
+    "v_buckets_1h": "bucket_1h, summed",
+    "v_buckets_end": "bucket_end_5m, summed",
+    "v_ports": "port_1h, summed",
+    "v_ports_1d": "port_1d, summed",
+    "v_subscribers": "subscriber_1d, summed",
+    "v_interfaces": "interface_1m, summed, with the names that exporters told",
+    "v_exporters": "exporter_1m, summed",
+    "v_talkers": "talker_5m, summed",
+    "v_as": "as_5m, summed, with names of networks.csv beside it: network_of_as(src_as)",
+    "v_quality": "every counter of exporters and stages by minute, summed",
+    "v_exporter_name": "names that exporters told, the newest of each",
+    "v_network_prefixes": "names of prefixes in force",
+    "v_network_as": "names of AS in force",
+}  # fmt: skip
+
+
+def column_comment(table: str, name: str) -> str:
+    """The comment of a column; empty: nobody has told it yet, which a test refuses."""
+    told = _IN_TABLE.get((table, name))
+    if told is None and name in _RAW:
+        return _of_raw(_RAW[name])
+    told = told or _COLUMNS.get(name)
+    if told is None:
+        return ""
+    text, unit, source = told
+    return text + (f" [{unit}]" if unit else "") + f"; {source}"
+
+
+INTERNAL = frozenset({"bucket_range", "port_range"})
+"""Tables of a range on its way, empty between ranges: they have no comments."""
+
+
+def tell(store: Store) -> int:
+    """Bring the engine's comments to those of the code; how many tables changed."""
+    statements = missing(store)
+    for statement in statements:
+        store.command(statement)
+    return len(statements)
+
+
+def missing(store: Store) -> list[str]:
+    """Statements that bring the comments of the tables there are to those of the code; empty: nothing to do."""
+    tables = {
+        row["name"]: row["comment"]
+        for row in store.query(
+            "SELECT toString(name) AS name, comment FROM system.tables"
+            " WHERE database = currentDatabase() AND engine <> 'Dictionary'"
+        ).to_pylist()
+    }
+    columns = store.query(
+        "SELECT toString(table) AS table, toString(name) AS name, comment FROM system.columns"
+        " WHERE database = currentDatabase() ORDER BY table, position"
+    ).to_pylist()
+    changes: dict[str, list[str]] = {}
+    for row in columns:
+        wanted = column_comment(row["table"], row["name"])
+        if row["table"] in TABLES and wanted and row["comment"] != wanted:
+            changes.setdefault(row["table"], []).append(f"COMMENT COLUMN {quoted(row['name'])} {literal(wanted)}")
+    for table, said in tables.items():
+        if table in TABLES and said != TABLES[table]:
+            changes.setdefault(table, []).append(f"MODIFY COMMENT {literal(TABLES[table])}")
+    return [f"ALTER TABLE {table} {', '.join(parts)}" for table, parts in sorted(changes.items())]
+
+
+_RAW: Mapping[str, Column] = {column.name: column for column in FLOW}
+
+
+def _of_raw(column: Column) -> str:
+    source = f"IPFIX {column.element} {_ELEMENTS[column.element]}" if column.element else _OURS[column.name]
+    unit = _UNITS.get(column.name)
+    return column.doc + (f" [{unit}]" if unit else "") + f"; {source}"
