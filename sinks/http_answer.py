@@ -3,13 +3,15 @@
 import re
 import struct
 
+from sinks import StoreRefused
+
 # As the server maps its error codes; all others are 500.
 _STATUS = {
     **dict.fromkeys((194,), 401),
     **dict.fromkeys((192, 193, 497, 516), 403),
     # BAD_ARGUMENTS, syntax, types and values that do not fit, parameters
-    **dict.fromkeys((6, 26, 27, 36, 38, 41, 42, 43, 50, 53, 62, 69, 70, 72, 117, 130, 164, 306, 321, 354, 427, 452,
-                     456, 457, 467, 666), 400),
+    **dict.fromkeys((6, 26, 27, 36, 38, 40, 41, 42, 43, 50, 53, 62, 69, 70, 72, 89, 117, 130, 164, 271, 306, 321, 354,
+                     427, 452, 456, 457, 467, 666), 400),
     # UNKNOWN_TABLE, _FUNCTION, _IDENTIFIER, _TYPE, _STORAGE, _FORMAT, _DATABASE, _SETTING …
     **dict.fromkeys((46, 47, 50, 56, 60, 63, 73, 78, 79, 81, 115, 116, 511), 404),
     **dict.fromkeys((159,), 408),
@@ -28,6 +30,11 @@ HELLO = "SELECT displayName(), version(), revision(), timezone()"
 """What clickhouse-go (Grafana's data source) asks first; its answer decides how it decodes all others."""
 BLOCK_INFO_REVISION = 54_454
 """From here on each column of a Native block has a byte for its serialisation; the client names its revision."""
+
+
+def error(code: int, name: str, message: str) -> StoreRefused:
+    """An error worded as the server does."""
+    return StoreRefused(code, f"Code: {code}. DB::Exception: {message}. ({name})")
 
 
 def status(code: int) -> int:

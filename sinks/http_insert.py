@@ -9,12 +9,11 @@ import contextlib
 import os
 import re
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-
+from sinks.http_packing import FRAMED, unpack
 from sinks.http_request import MAX_BODY, Request, error, read_request
 from sinks.inserts import literal
 
@@ -23,9 +22,8 @@ MAX_INSERT = 512 << 20
 
 FOLDER = "uploads"
 _HEAD = 64 << 10  # the statement stands within it: 38 columns are 1 KB
-_CHUNK = 1 << 20
-_COMPRESSIONS = {"": "none", "identity": "none", "gzip": "gzip", "lz4": "lz4", "zstd": "zstd", "br": "br"}
-_ARROW_NAMES = {"br": "brotli"}
+_COMPRESSIONS = {"": "none", "identity": "none", "gzip": "gzip", "lz4": "lz4", "zstd": "zstd", "br": "br",
+                 "deflate": "deflate"}  # fmt: skip
 
 # Possessive: of a long name that fits nothing, shorter pieces must not be tried.
 _NAME = r"(?:`(?:[^`\\]|\\.)*`|\"(?:[^\"\\]|\\.)*\"|\w++)"
@@ -58,15 +56,19 @@ def in_query(sql: str) -> Statement | None:
 class Upload:
     """One request's body in a file, until closed."""
 
-    def __init__(self, folder: Path, encoding: str) -> None:
-        """``encoding`` is the Content-Encoding; StoreRefused for one the engine does not read."""
+    def __init__(self, folder: Path, encoding: str, *, framed: bool = False) -> None:
+        """``encoding`` is the Content-Encoding; StoreRefused for one the engine does not read.
+
+        ``framed``: inside of it are blocks of ClickHouse's own (``decompress=1``).
+        """
         if encoding not in _COMPRESSIONS:
             raise error(48, "NOT_IMPLEMENTED", f"Content-Encoding {encoding} is not spoken here: send gzip, lz4, zstd,"
-                        " br or none")  # fmt: skip
+                        " br, deflate or none")  # fmt: skip
         folder.mkdir(exist_ok=True)
         number, name = tempfile.mkstemp(dir=folder)
         self._file = os.fdopen(number, "wb", buffering=0)
         self.path, self.size, self._compression = Path(name), 0, _COMPRESSIONS[encoding]
+        self._encoding, self._framed = encoding, framed
         self._rows = self.path.with_suffix(".rows")
 
     def write(self, chunk: bytes) -> None:
@@ -86,6 +88,8 @@ class Upload:
         """
         self._file.close()
         if (statement := in_query(query)) is not None:
+            if self._framed:  # the engine reads files of other packings only
+                self._keep(b"", self._unpacked())
             return statement.from_file(self.path, self._compression)
         return None if query.strip() else self._sql_of_body()
 
@@ -104,25 +108,32 @@ class Upload:
 
     def _sql_of_body(self) -> str | None:
         """As the drivers' own inserts have it: statement, line end, rows; packed as one."""
-        try:
-            with self._unpacked() as stream:
-                head = stream.read(_HEAD)
-                found = _IN_BODY.match(head)
-                if found is None:
-                    return None
-                with self._rows.open("wb") as out:
-                    _copy(head[found.end() :], lambda: stream.read(_CHUNK), out.write)
-        except (pa.ArrowException, OSError) as problem:
-            raise error(354, "CANNOT_DECOMPRESS", f"the body is not {self._compression}: {problem}") from problem
-        self._rows.replace(self.path)
-        self._compression = "none"
+        pieces, head = self._unpacked(), b""
+        while len(head) < _HEAD and (piece := next(pieces, b"")):
+            head += piece
+        found = _IN_BODY.match(head[:_HEAD])
+        if found is None:
+            return None
+        self._keep(head[found.end() :], pieces)
         return Statement(found[1].decode(), found[2].decode()).from_file(self.path, "none")
 
-    def _unpacked(self) -> pa.NativeFile:
-        file = pa.OSFile(str(self.path), "rb")
-        if self._compression == "none":
-            return file
-        return pa.CompressedInputStream(file, _ARROW_NAMES.get(self._compression, self._compression))
+    def _keep(self, first: bytes, pieces: Iterator[bytes]) -> None:
+        """The rows, unpacked, in place of the body."""
+        with self._rows.open("wb") as out:
+            size = out.write(first)
+            for piece in pieces:
+                size += out.write(piece)
+        if not size:
+            raise error(108, "NO_DATA_TO_INSERT", "No data to insert")
+        self._rows.replace(self.path)
+        self._compression = "none"
+
+    def _unpacked(self) -> Iterator[bytes]:
+        with self.path.open("rb") as file:
+            outer = unpack(file.read, self._encoding, MAX_INSERT)
+            if self._framed:
+                outer = unpack(_reader(outer), FRAMED, MAX_INSERT)
+            yield from outer
 
 
 def read_upload(fields: Sequence[tuple[str, str]], headers: Mapping[str, str], upload: Upload) -> Request:
@@ -132,7 +143,8 @@ def read_upload(fields: Sequence[tuple[str, str]], headers: Mapping[str, str], u
     if sql is None:
         return read_request(fields, headers, upload.text(MAX_BODY))
     plain = {name: value for name, value in headers.items() if name.lower() != "content-encoding"}
-    return read_request([field for field in fields if field[0] != "query"], plain, sql.encode())
+    fields = [field for field in fields if field[0] not in ("query", "decompress")]
+    return read_request(fields, plain, sql.encode())
 
 
 def sweep(folder: Path) -> None:
@@ -142,14 +154,14 @@ def sweep(folder: Path) -> None:
             left.unlink(missing_ok=True)
 
 
-def _copy(first: bytes, read: Callable[[], bytes], write: Callable[[bytes], object]) -> None:
-    size, chunk = 0, first or read()
-    while chunk:
-        size += len(chunk)
-        if size > MAX_INSERT:
-            # A few KB can unpack to gigabytes.
-            raise error(307, "TOO_MANY_BYTES", f"the body unpacks to more than {MAX_INSERT} bytes: cut the insert")
-        write(chunk)
-        chunk = read()
-    if not size:
-        raise error(108, "NO_DATA_TO_INSERT", "No data to insert")
+def _reader(pieces: Iterator[bytes]) -> Callable[[int], bytes]:
+    """``read(n)`` over pieces of any size."""
+    waiting = b""
+
+    def read(size: int) -> bytes:
+        nonlocal waiting
+        waiting = waiting or next(pieces, b"")
+        found, waiting = waiting[:size], waiting[size:]
+        return found
+
+    return read

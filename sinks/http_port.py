@@ -6,18 +6,16 @@ all.  Every query has a connection of its own, so SET and USE end with it.
 """
 
 import asyncio
-import gzip
 import hmac
+import itertools
 import json
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
 
-import chdb
 import structlog
 import uvicorn
 from starlette.applications import Starlette
@@ -29,38 +27,21 @@ from starlette.routing import Route
 from sinks import StoreRefused, StoreUnavailable, http_answer, http_insert, metrics, telemetry
 from sinks.embedded import EmbeddedStore
 from sinks.http_insert import Upload, read_upload
+from sinks.http_query import COMMENT, Head, Queries
 from sinks.http_request import MAX_BODY, Request, credentials, error, read_request
-from sinks.http_settings import limits, reader_settings
-from sinks.inserts import text
+from sinks.http_stream import HELD, Outlet, StreamedResponse, until
 from sinks.listening import next_free
-from sinks.query_guard import DENIED_CATEGORIES, FORMAT_SQL, SYNTAX_ERROR, TREE_SQL, Judged, judge, refuse, substitute
+from sinks.query_guard import SYNTAX_ERROR
 from sinks.settings import HttpSettings
-from sinks.store_errors import error_code, store_error
+from sinks.store_errors import error_code
 from sinks.telemetry import limited
 
 log = structlog.get_logger("http")
 
 READERS = ("", "default", "reader")
 ADMIN = "admin"
-COMMENT = "http"
-"""``log_comment`` of every query of the port: how to tell them from the sink's."""
-
 _MAX_WAITING = 200  # requests at once, running and waiting: each may hold its body and its answer
 _STOP_SECONDS = 5
-_SETTINGS_ROWS = 10_000  # as many as clickhouse-connect asks for; the engine has 1,900
-# Names by which the engine's Python wrapper gives objects instead of bytes.
-_NO_FORMATS = ("dataframe", "datastore", "arrowtable")
-_SYSTEM_DATABASES = ("system", "information_schema")
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a query gave."""
-
-    body: bytes
-    format: str
-    timezone: str
-    summary: dict[str, str]
 
 
 class HttpPort:
@@ -74,13 +55,10 @@ class HttpPort:
         timezone: str = "UTC",
     ) -> None:
         """``health`` returns facts for /healthz; ``timezone`` is the time zone of sessions (IANA)."""
-        self._store, self._settings, self._health, self._timezone = store, settings, health, timezone
+        self._settings, self._health = settings, health
+        self._queries = Queries(store, settings, timezone)
+        self._numbers = itertools.count()
         self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="query")
-        categories = ", ".join(f"'{name}'" for name in DENIED_CATEGORIES)
-        rows = store.query(f"SELECT lower(name) AS name FROM system.functions WHERE categories IN ({categories})")
-        self._denied = frozenset(rows.column("name").to_pylist())
-        facts = store.query("SELECT displayName() AS name, version() AS version").to_pylist()[0]
-        self._name, self._version = facts["name"], facts["version"]
         self._uploads = store.directory / http_insert.FOLDER
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
@@ -110,13 +88,14 @@ class HttpPort:
         """Stop listening, and end the queries that still run: none is worth waiting for."""
         if self._server and self._thread:
             self._server.should_exit = True
-            self._store.command(f"KILL QUERY WHERE Settings['log_comment'] = '{COMMENT}' ASYNC")
+            self._queries.end_all()
             self._thread.join(2 * _STOP_SECONDS)
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    async def _receive(self, web: WebRequest) -> Upload:
+    async def _receive(self, web: WebRequest, values: Mapping[str, str]) -> Upload:
         """An admin's body, in a file: rows may be many."""
-        upload = Upload(self._uploads, web.headers.get("content-encoding", "").lower())
+        encoding = web.headers.get("content-encoding", "").lower()
+        upload = Upload(self._uploads, encoding, framed=values.get("decompress") == "1")
         try:
             async for chunk in web.stream():
                 upload.write(chunk)
@@ -144,7 +123,7 @@ class HttpPort:
             # Who may not insert is told so before the rows are taken in.
             user = self._user(*credentials(dict(fields), web.headers)) if _has_rows(web) else ""
             if user == ADMIN:
-                upload = await self._receive(web)
+                upload = await self._receive(web, dict(fields))
                 request = await asyncio.get_running_loop().run_in_executor(
                     self._pool, read_upload, fields, web.headers, upload
                 )
@@ -155,42 +134,59 @@ class HttpPort:
                     return Response("Ok.\n", media_type="text/plain")
                 raise error(SYNTAX_ERROR, "SYNTAX_ERROR", "Syntax error: the query is empty")
             user = self._user(request.user, request.password)
-            # A link that somebody clicks must not change anything.
-            changes = web.method == "POST"
-            answer, packed = await asyncio.get_running_loop().run_in_executor(
-                self._pool, self._answer, request, user, changes
-            )
+            return await self._answered(web, request, user, started)
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
-        except (StoreRefused, StoreUnavailable) as problem:
+        except Exception as problem:
             return self._failed(problem, request)
-        except Exception as problem:  # one query must not end the port
-            limited(log.error, type(problem).__name__, "query failed", exc_info=True)
-            return self._failed(error(1001, "STD_EXCEPTION", f"{type(problem).__name__}: {problem}"), request)
         finally:
             if upload is not None:
                 upload.close()
+
+    async def _answered(self, web: WebRequest, request: Request, user: str, started: float) -> Response:
+        """The answer as a whole, or as it is made; ends the query of a client that goes away."""
+        comment = f"{COMMENT} {next(self._numbers)}"
+        outlet: Outlet[Head] = Outlet(asyncio.get_running_loop(), sys.maxsize if request.whole else HELD)
+        # A link that somebody clicks must not change anything.
+        changes = web.method == "POST"
+        outlet.begin(self._pool, lambda: self._queries.run(request, user, changes, comment, outlet.gone))
+        found = await until(outlet, web.receive, lambda: self._queries.end(comment))
+        if found is None:
+            metrics.HTTP_QUERIES.labels(user, "left").inc()
+            raise ClientDisconnect
+        head = found.head
         metrics.HTTP_QUERIES.labels(user, "ok").inc()
         metrics.HTTP_SECONDS.observe(time.monotonic() - started)
-        headers = self._headers(request, answer.timezone)
-        headers |= {"X-ClickHouse-Summary": json.dumps(answer.summary), "X-ClickHouse-Format": answer.format}
-        headers |= {"Content-Encoding": "gzip"} if packed else {}
-        kind = http_answer.content_type(answer.format)
-        return Response(answer.body, headers={**headers, "Content-Type": kind})
+        headers = self._headers(request, head.timezone)
+        headers |= {"X-ClickHouse-Format": head.format, "Content-Type": http_answer.content_type(head.format)}
+        headers |= {"Content-Encoding": head.encoding} if head.encoding else {}
+        if not found.whole:
+            return StreamedResponse(outlet, found.first, headers, self._worded, lambda: self._queries.end(comment))
+        summary = {name: str(value) for name, value in head.summary.items()}
+        return Response(found.first, headers=headers | {"X-ClickHouse-Summary": json.dumps(summary)})
 
-    def _failed(self, problem: StoreRefused | StoreUnavailable, request: Request | None) -> Response:
-        if isinstance(problem, StoreUnavailable) and not error_code(str(problem)):
+    def _worded(self, problem: Exception) -> bytes:
+        """An error in the middle of an answer, as text behind what was sent; counted."""
+        limited(log.warning, "streamed", "an answer broke off", error=str(problem)[:500])
+        metrics.HTTP_QUERIES.labels("any", "broken").inc()
+        return http_answer.message(str(problem)).encode()
+
+    def _failed(self, problem: Exception, request: Request | None) -> Response:
+        if not isinstance(problem, StoreRefused | StoreUnavailable):  # one query must not end the port
+            limited(log.error, type(problem).__name__, "query failed", exc_info=problem)
+            problem = error(1001, "STD_EXCEPTION", f"{type(problem).__name__}: {problem}")
+        elif isinstance(problem, StoreUnavailable) and not error_code(str(problem)):
             problem = error(236, "ABORTED", str(problem))  # to a sink at the other end: try again
         code = error_code(str(problem)) or 1001
         metrics.HTTP_QUERIES.labels(ADMIN if request and request.user == ADMIN else "reader", "failed").inc()
-        headers = self._headers(request, self._timezone) | {"X-ClickHouse-Exception-Code": str(code)}
+        headers = self._headers(request, self._queries.timezone) | {"X-ClickHouse-Exception-Code": str(code)}
         if http_answer.status(code) == 401:
             headers["WWW-Authenticate"] = 'Basic realm="Flowtide"'
         body = http_answer.message(str(problem))
         return Response(body, http_answer.status(code), headers, media_type="text/plain")
 
     def _headers(self, request: Request | None, timezone: str) -> dict[str, str]:
-        found = {"X-ClickHouse-Server-Display-Name": self._name, "X-ClickHouse-Timezone": timezone}
+        found = {"X-ClickHouse-Server-Display-Name": self._queries.name, "X-ClickHouse-Timezone": timezone}
         if request is not None:
             # The client's own word comes back in a header: no line may end in it.
             found["X-ClickHouse-Query-Id"] = "".join(
@@ -208,81 +204,6 @@ class HttpPort:
             raise error(194, "REQUIRED_PASSWORD", "admin: Authentication failed: give http.admin_token as the password")
         raise error(516, "AUTHENTICATION_FAILED", f"{name or 'default'}: Authentication failed: "
                     "password is incorrect, or there is no user with such name")  # fmt: skip
-
-    def _answer(self, request: Request, user: str, changes: bool) -> tuple[Answer, bool]:
-        """Run in a worker thread: the query, and its compression."""
-        answer = self._run(request, user, changes)
-        if request.gzip and answer.body:
-            # Level 1: three times the speed of the default for a tenth more bytes.
-            body = gzip.compress(answer.body, 1)
-            return Answer(body, answer.format, answer.timezone, answer.summary), True
-        return answer, False
-
-    def _run(self, request: Request, user: str, changes: bool) -> Answer:
-        if user == "reader" and (request.database or "").lower() in _SYSTEM_DATABASES:
-            raise refuse(f"database {request.database} as the default is not for readers: write its name in the query")
-        if request.format.lower() in _NO_FORMATS:
-            raise error(73, "UNKNOWN_FORMAT", f"Unknown format {request.format}")
-        with self._store.session(database=request.database) as connection:
-            if user == "reader":
-                judged = self._judge(connection, request)
-                settings = reader_settings(connection, request.settings, judged.settings, limits(self._settings))
-            else:
-                judged, settings = Judged(None), {**request.settings, **({} if changes else {"readonly": 2})}
-            session = {"session_timezone": self._timezone, **settings, "log_comment": COMMENT}
-            # readonly comes last: after it nothing can be set.
-            session |= _as_reader(judged, session) if user == "reader" else {}
-            self._store.configure(connection, session)
-            timezone = str(session["session_timezone"])
-            if http_answer.is_hello(request.sql) and request.protocol_version >= http_answer.BLOCK_INFO_REVISION:
-                body = http_answer.hello(self._name, self._version, timezone)
-                return Answer(body, "Native", timezone, {"read_rows": "1", "result_rows": "1"})
-            try:
-                result = connection.query(request.sql, request.format, params=request.parameters)
-            except (RuntimeError, chdb.ChdbError) as problem:
-                raise store_error(problem) from problem
-            return Answer(result.bytes(), judged.format or request.format, timezone, _summary(result))
-
-    def _judge(self, connection: Any, request: Request) -> Judged:
-        sql = {"sql": text(request.sql)}
-        try:
-            tree = _ask(connection, TREE_SQL, sql)
-        except StoreRefused as problem:
-            if "supported by parseQueryToJSON" not in str(problem):
-                raise
-            formatted = substitute(_ask(connection, FORMAT_SQL, sql))
-            tree = _ask(connection, TREE_SQL, {"sql": text(formatted)})
-        return judge(tree, request.parameters, self._denied)
-
-
-def _as_reader(judged: Judged, session: Mapping[str, str | int | float]) -> dict[str, str | int | float]:
-    # clickhouse-connect begins with reading all settings.  Under readonly=1 the engine says of every one that it
-    # cannot be changed, and the client then sends none, not even a time-out; under 2 it may not write either, and what
-    # a reader may set is judged before.  A small limit on rows must not lock the client out.
-    if judged.tables == {"system.settings"}:
-        return {"max_result_rows": max(int(session["max_result_rows"]), _SETTINGS_ROWS), "readonly": 2}
-    return {"readonly": 1}
-
-
-def _ask(connection: Any, sql: str, parameters: Mapping[str, str]) -> str:
-    try:
-        answer: bytes = connection.query(sql, "TSVRaw", params=dict(parameters)).bytes()
-    except (RuntimeError, chdb.ChdbError) as problem:
-        raise store_error(problem) from problem
-    return answer.decode().rstrip("\n")
-
-
-def _summary(result: Any) -> dict[str, str]:
-    facts = {
-        "read_rows": result.storage_rows_read(),
-        "read_bytes": result.storage_bytes_read(),
-        "written_rows": result.rows_written(),
-        "written_bytes": result.bytes_written(),
-        "result_rows": result.rows_read(),
-        "result_bytes": result.bytes_read(),
-        "elapsed_ns": int(result.elapsed() * 1e9),
-    }
-    return {name: str(value) for name, value in facts.items()}
 
 
 def _has_rows(web: WebRequest) -> bool:

@@ -1,15 +1,16 @@
 """A request of ClickHouse's HTTP interface, read; no I/O."""
 
 import binascii
+import io
 import uuid
-import zlib
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.parser import BytesParser
 from email.policy import HTTP
 
-from sinks import StoreRefused
+from sinks.http_answer import error as error
+from sinks.http_packing import FRAMED, choose, unpack
 
 MAX_BODY = 64 << 20
 """Bytes of a body, also unpacked: a query has at most 256 KB, the rest is what an admin inserts."""
@@ -39,12 +40,8 @@ class Request:
     password: str
     query_id: str
     protocol_version: int  # of the Native format the client speaks; 0: the plain one
-    gzip: bool  # the answer may be compressed
-
-
-def error(code: int, name: str, message: str) -> StoreRefused:
-    """An error worded as the server does."""
-    return StoreRefused(code, f"Code: {code}. DB::Exception: {message}. ({name})")
+    packing: str  # how the answer is packed (``http_packing``); empty: not at all
+    whole: bool  # nothing may be sent before the query has ended: then an error has a status
 
 
 def read_request(fields: Sequence[tuple[str, str]], headers: Mapping[str, str], body: bytes) -> Request:
@@ -52,14 +49,13 @@ def read_request(fields: Sequence[tuple[str, str]], headers: Mapping[str, str], 
 
     StoreRefused: the request is not one we can read.
     """
-    body = _unpacked(body, headers.get("content-encoding", "").lower())
     values = dict(fields)
+    encoding = headers.get("content-encoding", "").lower()
+    for packing in (encoding, FRAMED if values.get("decompress") == "1" else ""):
+        body = b"".join(unpack(io.BytesIO(body).read, packing, MAX_BODY))
     if headers.get("content-type", "").lower().startswith("multipart/form-data"):
         values |= _form(body, headers["content-type"])
         body = b""
-    if values.get("compress") == "1" or values.get("decompress") == "1":
-        raise error(48, "NOT_IMPLEMENTED", "compress=1 is ClickHouse's own framing, which this port does not speak: "
-                    "use enable_http_compression=1 and Accept-Encoding: gzip")  # fmt: skip
     try:
         text = body.decode()
     except UnicodeDecodeError as problem:
@@ -81,7 +77,8 @@ def read_request(fields: Sequence[tuple[str, str]], headers: Mapping[str, str], 
         password=password,
         query_id=values.get("query_id") or str(uuid.uuid4()),
         protocol_version=int(version) if version.isdecimal() else 0,
-        gzip=values.get("enable_http_compression") == "1" and "gzip" in headers.get("accept-encoding", ""),
+        packing=_packing(values, headers),
+        whole=values.get("wait_end_of_query") == "1",
     )
 
 
@@ -118,17 +115,7 @@ def _form(body: bytes, kind: str) -> dict[str, str]:
     return found
 
 
-def _unpacked(body: bytes, encoding: str) -> bytes:
-    if encoding in ("", "identity"):
-        return body
-    if encoding != "gzip":
-        raise error(48, "NOT_IMPLEMENTED", f"Content-Encoding {encoding} is not spoken here: send gzip or none")
-    unpack = zlib.decompressobj(16 + zlib.MAX_WBITS)
-    try:
-        # A few KB can unpack to gigabytes.
-        plain = unpack.decompress(body, MAX_BODY)
-    except zlib.error as problem:
-        raise error(354, "ZLIB_INFLATE_FAILED", f"the body is not gzip: {problem}") from problem
-    if unpack.unconsumed_tail or not unpack.eof:
-        raise error(307, "TOO_MANY_BYTES", f"the body is cut, or unpacks to more than {MAX_BODY} bytes")
-    return plain
+def _packing(values: Mapping[str, str], headers: Mapping[str, str]) -> str:
+    if values.get("compress") == "1":
+        return FRAMED
+    return choose(headers.get("accept-encoding", "")) if values.get("enable_http_compression") == "1" else ""

@@ -22,9 +22,10 @@ TREE_SQL = "SELECT parseQueryToJSON({sql:String})"
 FORMAT_SQL = "SELECT formatQuerySingleLine({sql:String})"
 
 _STATEMENTS = frozenset({
-    "SelectWithUnionQuery", "SelectIntersectExceptQuery", "SelectQuery",
+    "SelectWithUnionQuery", "SelectIntersectExceptQuery", "SelectQuery",  # SELECTS
     "TablesInSelectQuery", "ShowTablesQuery", "ShowColumnsQuery", "ShowIndexesQuery", "ExplainQuery",
 })  # fmt: skip
+SELECTS = frozenset({"SelectWithUnionQuery", "SelectIntersectExceptQuery", "SelectQuery"})
 _EXPLAINED = frozenset({
     "EXPLAIN", "EXPLAIN AST", "EXPLAIN SYNTAX", "EXPLAIN QUERY TREE", "EXPLAIN PIPELINE", "EXPLAIN ESTIMATE",
 })  # fmt: skip
@@ -65,6 +66,8 @@ class Judged:
     format: str | None  # of its FORMAT clause
     settings: dict[str, str | int | float] = field(default_factory=dict)  # of its SETTINGS clauses, not judged
     tables: frozenset[str] = frozenset()  # as they are written
+    selects: bool = False  # it is a SELECT, and no EXPLAIN, SHOW or the like
+    totals: bool = False  # WITH TOTALS: a block of another kind follows the rows
 
 
 def refuse(what: str, code: int = ACCESS_DENIED) -> StoreRefused:
@@ -86,10 +89,18 @@ def substitute(formatted: str) -> str:
     raise refuse(f"readers may not run {words}: SELECT, SHOW, DESCRIBE, EXPLAIN and EXISTS are for readers", READONLY)
 
 
-def judge(tree: str, parameters: Mapping[str, str], denied: frozenset[str] = frozenset()) -> Judged:
+def judge(
+    tree: str,
+    parameters: Mapping[str, str],
+    denied: frozenset[str] = frozenset(),
+    hidden: frozenset[str] = frozenset(),
+    *,
+    substituted: bool = False,
+) -> Judged:
     """The statement of this tree, if a reader may run it; StoreRefused says what is not for readers.
 
-    ``tree`` is JSON; ``parameters`` the values of ``{name:Type}``; ``denied`` more functions, in lower case.
+    ``tree`` is JSON; ``parameters`` the values of ``{name:Type}``; ``denied`` more functions and ``hidden`` tables of
+    any database, in lower case.  ``substituted``: the tree is of the statement's ``substitute``.
     """
     denied = denied | _FUNCTIONS
     try:
@@ -100,6 +111,7 @@ def judge(tree: str, parameters: Mapping[str, str], denied: frozenset[str] = fro
         raise refuse(f"readers may not run {root.get('type')} statements", READONLY)
     settings: dict[str, str | int | float] = {}
     tables = set()
+    totals = False
     options: Any = None  # of EXPLAIN: which parts to show
     for node in _nodes(root):
         kind = node.get("type", "")
@@ -107,13 +119,14 @@ def judge(tree: str, parameters: Mapping[str, str], denied: frozenset[str] = fro
             raise refuse(f"readers may not run {kind.removesuffix('Query').upper()} statements", READONLY)
         if "out_file" in node or node.get("is_into_outfile_with_stdout"):
             raise refuse("INTO OUTFILE is not for readers: the file would be on the server")
+        totals = totals or bool(node.get("group_by_with_totals"))
         if kind == "ExplainQuery":
             _judge_explain(node)
             options = node.get("settings")
         elif kind == "SetQuery" and node is not options:
             settings.update(_settings(node))
         elif kind in ("Identifier", "TableIdentifier"):
-            _judge_identifier(node, parameters, denied)
+            _judge_identifier(node, parameters, denied, hidden)
             if kind == "TableIdentifier":
                 tables.add(str(node.get("name", "")))
         elif kind == "Function":
@@ -123,7 +136,28 @@ def judge(tree: str, parameters: Mapping[str, str], denied: frozenset[str] = fro
         if "table_function" in node:
             _judge_table_function(node["table_function"])
     form = root.get("format_ast", {}).get("name")
-    return Judged(form, settings, frozenset(tables))
+    selects = root["type"] in SELECTS and not substituted
+    return Judged(form, settings, frozenset(tables), selects, totals)
+
+
+def told(tree: str) -> Judged:
+    """What the tree of an admin's statement, of any kind, tells of its answer; nothing is judged."""
+    try:
+        root = json.loads(tree)
+    except (RecursionError, ValueError):
+        return Judged(None)
+    totals = any(node.get("group_by_with_totals") for node in _nodes(root))
+    return Judged(root.get("format_ast", {}).get("name"), selects=root.get("type") in SELECTS, totals=totals)
+
+
+def readers_of(hidden: frozenset[str], trees: Mapping[str, str]) -> frozenset[str]:
+    """The hidden tables and all views over them; ``trees`` are the views' SELECTs by name.  In lower case."""
+    named = {view.lower(): {part.lower() for node in _nodes(json.loads(tree)) for part in _parts(node)}
+             for view, tree in trees.items()}  # fmt: skip
+    found = {name.lower() for name in hidden}
+    while more := {view for view, names in named.items() if names & found} - found:
+        found |= more
+    return frozenset(found)
 
 
 def _nodes(root: Any) -> Iterator[dict[str, Any]]:
@@ -153,14 +187,25 @@ def _judge_function(name: str, denied: frozenset[str]) -> None:
         raise refuse(f"function {name}() is not for readers")
 
 
-def _judge_identifier(node: Mapping[str, Any], parameters: Mapping[str, str], denied: frozenset[str]) -> None:
-    parts = [str(part) for part in node.get("name_parts") or [node.get("name", "")]]
+def _parts(node: Mapping[str, Any]) -> list[str]:
+    if node.get("type") not in ("Identifier", "TableIdentifier"):
+        return []
+    return [str(part) for part in node.get("name_parts") or [node.get("name", "")]]
+
+
+def _judge_identifier(
+    node: Mapping[str, Any], parameters: Mapping[str, str], denied: frozenset[str], hidden: frozenset[str]
+) -> None:
+    parts = _parts(node)
     # Parts that a parameter {name:Identifier} fills are empty, and in order.
     filled = iter(child for child in node.get("children", ()) if child.get("type") == "QueryParameter")
     parts = [part or _filled(next(filled, {}), parameters) for part in parts]
     if len(parts) == 1 and parts[0].lower() in denied:
         # arrayMap(file, …) calls the function by its bare name.
         raise refuse(f"function {parts[0]} is not for readers (a column of this name: write table.{parts[0]})")
+    # Also where it might be a column: WHERE x IN name reads the table.
+    if not hidden.isdisjoint(part.lower() for part in parts):
+        raise refuse(f"table {'.'.join(parts)} is not for readers (http.hidden_tables)")
     if len(parts) > 1 and parts[0].lower() in _SYSTEM and parts[1].lower() not in _SYSTEM_TABLES:
         raise refuse(f"table {parts[0]}.{parts[1]} is not for readers")
 

@@ -91,6 +91,9 @@ class HttpSettings(Part):
 
     listen: str = Field("127.0.0.1:8123", description="HOST:PORT; a busy port: the next free one")
     admin_token: SecretStr = Field(SecretStr(""), description="password of the user admin; empty: no admin over HTTP")
+    hidden_tables: tuple[str, ...] = Field(
+        (), description="tables a reader may not read, nor views over them: subscriber_1d and flows, say"
+    )
     max_rows: PositiveInt = Field(1_000_000, description="rows one answer to a reader may have")
     max_seconds: PositiveInt = Field(60, description="time one query of a reader may take")
     max_memory_bytes: PositiveInt = Field(2 << 30, description="memory one query of a reader may use")
