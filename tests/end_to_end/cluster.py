@@ -178,7 +178,14 @@ class Cluster:
         with urllib.request.urlopen(urllib.request.Request(url, sql.encode()), timeout=120) as answer:
             return [json.loads(line) for line in answer.read().splitlines()]
 
-    def wait(self, true: Callable[[], bool], timeout: float = 60) -> None:
+    def outbox(self) -> int:
+        """Messages that Kafka has not acknowledged."""
+        facts = json.loads((self.collect.data / "data" / "state" / "collect.json").read_text())
+        with urllib.request.urlopen(facts["ship_metrics"], timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(int(float(line.split()[1])) for line in lines if line.startswith("shipper_outbox_messages{"))
+
+    def wait(self, true: Callable[[], bool], timeout: float = 60, pause: float = 0.1) -> None:
         """Until it holds; fails with all logs' ends."""
         deadline = time.monotonic() + timeout
         while True:
@@ -187,7 +194,7 @@ class Cluster:
                     return
             if time.monotonic() > deadline:
                 pytest.fail(f"not within {timeout} s:\n" + "".join(member.tail() for member in self.members))
-            time.sleep(0.1)
+            time.sleep(pause)
 
     def close(self) -> None:
         """SIGKILL to all that is left."""

@@ -25,8 +25,8 @@ from flowtide.simulator.population import write_leases
 from sinks import ENRICHED_STREAM, RAW_STREAM
 from tests.broker import Broker, NoBroker
 from tests.end_to_end.cluster import Cluster, start_load
-from tests.end_to_end.test_kill import free_port, settle
-from tests.end_to_end.trials import accepted, expected_rows, read_topic, rollup_differences, stored_rows
+from tests.end_to_end.test_kill import free_port
+from tests.end_to_end.trials import accepted, caught_up, expected_rows, read_topic, rollup_differences, stored_rows
 
 RECORDS = 28  # of a datagram of bench.load
 ACTIONS = (
@@ -147,13 +147,12 @@ def torture(broker: Broker, folder: Path, seconds: float, rate: int, seed: int, 
 def check(cluster: Cluster, sent: int) -> None:
     """Wait until all is stored, then compare logs, tables and counters."""
     address = cluster.broker.address
-    settle(lambda: int(cluster.query("SELECT count() AS n FROM flows")[0]["n"]), 180)
+    # As much time as an hour's backlog takes on a machine that does other things: what counts is that it ends.
+    cluster.wait(lambda: cluster.outbox() <= 2, 600)  # counters are published all the time
     cluster.collect.stop()  # publishes its last counters; the shipper empties the outbox
-    settle(lambda: int(cluster.query("SELECT count() AS n, sum(value) AS v FROM stage_1m")[0]["n"]), 60)
-    cluster.wait(lambda: expected_rows(read_topic(address, ENRICHED_STREAM)).ends
-                 == accepted(read_topic(address, RAW_STREAM)).ends, 120)  # fmt: skip
+    cluster.wait(lambda: caught_up(address), 600, 2)
     wanted = expected_rows(read_topic(address, ENRICHED_STREAM))
-    cluster.wait(lambda: sum(stored_rows(cluster).values()) >= sum(wanted.rows.values()), 120)
+    cluster.wait(lambda: sum(stored_rows(cluster).values()) >= sum(wanted.rows.values()), 600, 2)
     for member in (*cluster.enrichers, *cluster.sinks):  # rollups are finished by a stop
         if member.alive:
             assert member.stop(120) == 0, member.tail()

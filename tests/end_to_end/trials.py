@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from kafka import KafkaConsumer, TopicPartition
 
-from sinks import Message
+from sinks import ENRICHED_STREAM, RAW_STREAM, Message
 from sinks.delivery import EnrichedHeaders, RawHeaders, Sequences, judge
 from sinks.rollups import NAMES, statement
 from sinks.settings import BusSettings
@@ -44,6 +44,34 @@ def read_topic(servers: str, topic: str) -> Iterator[Message]:
                     yield Message(record.partition, record.offset, headers, record.value)
     finally:
         consumer.close()
+
+
+def read_newest(servers: str, topic: str) -> dict[int, Message]:
+    """The newest message of each partition that has one."""
+    consumer = KafkaConsumer(bootstrap_servers=servers, max_partition_fetch_bytes=16 << 20)
+    newest: dict[int, Message] = {}
+    try:
+        found = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
+        ends = consumer.end_offsets(found)
+        wanted = [one for one in found if ends[one]]
+        consumer.assign(wanted)
+        for one in wanted:
+            consumer.seek(one, ends[one] - 1)
+        while wanted and len(newest) < len(wanted):
+            for records in consumer.poll(1000).values():
+                for record in records:
+                    headers = {name: value.decode() for name, value in record.headers}
+                    newest[record.partition] = Message(record.partition, record.offset, headers, record.value)
+        return newest
+    finally:
+        consumer.close()
+
+
+def caught_up(servers: str) -> bool:
+    """Whether the newest enriched messages cover all raw ones."""
+    raw = {number: message.offset + 1 for number, message in read_newest(servers, RAW_STREAM).items()}
+    enriched = read_newest(servers, ENRICHED_STREAM)
+    return raw == {number: EnrichedHeaders.decode(message.headers).end for number, message in enriched.items()}
 
 
 @dataclass(slots=True)
