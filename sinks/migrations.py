@@ -19,7 +19,10 @@ from sinks.settings import StoreSettings
 
 MINUTE_TABLES = ("bucket_1m", "bucket_end_5m", "exporter_health_1m", "stage_1m", "interface_counter", "audit_1m")
 """Tables that live ``minute_days``."""
-DELIVERY_TABLES = ("audit_1m", "bus_skipped", "bus_stream", "rollup_cut")
+DELIVERY_TABLES = (
+    "audit_1m", "bus_skipped", "bus_stream", "rollup_cut", "rollup_plan", "rollup_start", "rollup_hold",
+    "flow_range", "port_range",
+)  # fmt: skip
 """Tables the sink writes about its own work."""
 DEDUPLICATION_WINDOW = 100_000
 """Tokens remembered a table; it counts parts of all partitions, and its cost does not grow with it."""

@@ -4,24 +4,18 @@ The next range [a, b) of stored offsets is fixed and committed before it runs, s
 rows under the same token.  The same files rebuild a day and back-fill a rollup added later, with another WHERE.
 """
 
-import time
 from collections import deque
 from dataclasses import dataclass
-from importlib.resources import files
 
-import pyarrow as pa
-
-from sinks import Store, metrics
+from sinks import Store
 from sinks.delivery import SinkPosition
+from sinks.rollup_ranges import ALL, begin_at, is_done, record, run_range
+from sinks.rollup_tables import NAMES, of_offsets, statement
 from sinks.settings import SinkSettings
 
-NAMES = ("bucket_1m", "bucket_end_5m", "port_1h", "subscriber_1d")
+__all__ = ["NAMES", "Rollups", "Span", "of_offsets", "statement"]
 
 _MAX_SPAN_MS = 49 * 86_400_000  # one insert over more than 100 day partitions is refused for ever
-_CUT_SCHEMA = pa.schema(
-    [("rollup", pa.string()), ("partition", pa.uint16()), ("a", pa.uint64()), ("b", pa.uint64()),
-     ("rows", pa.uint64()), ("made", pa.timestamp("ms", "UTC"))]
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +26,6 @@ class Span:
     rows: int
     min_ms: int
     max_ms: int
-
-
-def statement(name: str, where: str, timezone: str) -> str:
-    """The rollup's INSERT SELECT over the raw rows of ``where``."""
-    text = files("sinks").joinpath("rollups", f"{name}.sql").read_text()
-    return text.replace("{where}", where).replace("{timezone}", timezone)
-
-
-def of_offsets(partition: int, a: int, b: int) -> str:
-    """The WHERE of live ranges."""
-    return f"bus_partition = {partition} AND bus_offset >= {a} AND bus_offset < {b}"
 
 
 class Rollups:
@@ -71,6 +54,7 @@ class Rollups:
         self._waiting[partition] = deque()
         self._rolled[partition], self._planned[partition] = position.rolled, position.planned
         self._last[partition] = float("-inf")
+        begin_at(self._store, partition, base + (position.planned[0] if position.planned else position.rolled))
         start = position.planned[1] if position.planned else position.rolled
         if start < stored_end:
             self._waiting[partition].extend(self._stored_between(partition, start, stored_end))
@@ -103,20 +87,13 @@ class Rollups:
         return self._planned[partition]
 
     def run(self, partition: int, planned: tuple[int, int], stream_id: str) -> None:
-        """Run every rollup over a planned range; StoreUnavailable leaves it planned."""
+        """Run every rollup over a planned range; StoreUnavailable leaves it planned, as does a rebuild that holds it."""
         a, b = planned
         base = self._base[partition]
-        where = of_offsets(partition, base + a, base + b)
-        for name in NAMES:
-            self._store.command(statement(name, where, self._timezone), token=f"{name}/{stream_id}/{partition}/{a}-{b}")
-        counted = self._store.query(f"SELECT count() AS rows FROM flows WHERE {where}")
-        rows = int(counted.column("rows")[0].as_py())
-        made = int(time.time() * 1000)
-        cut = [{"rollup": "all", "partition": partition, "a": base + a, "b": base + b, "rows": rows, "made": made}]
-        self._store.insert(
-            "rollup_cut", pa.Table.from_pylist(cut, _CUT_SCHEMA), token=f"{stream_id}/{partition}/{a}-{b}"
-        )
-        metrics.ROLLED_ROWS.inc(rows)
+        suffix = f"{stream_id}/{partition}/{a}-{b}"
+        record(self._store, ALL, stream_id, partition, base, base + a, base + b, token=suffix)
+        if not is_done(self._store, ALL, partition, base + a, base + b):
+            run_range(self._store, self._timezone, stream_id, partition, base, a, b)
         self._rolled[partition], self._planned[partition] = b, None
 
     def cut_until(self, partition: int, base: int) -> int:

@@ -47,6 +47,7 @@ class Flag(IntFlag):
     TRUNCATED = 64  # from the sound part of a datagram longer than its slot
     AMBIGUOUS_LEASE = 128  # two leases claim the address at the flow's end
     UNSOUND_PACKET = 256  # the sampled packet contradicts itself or ends too early: what it did not tell is 0
+    OTHER_POINT = 512  # its service is counted at other exporters (observation points): in raw and exporters' figures
 
 
 class Direction(IntEnum):

@@ -254,6 +254,8 @@ class SharedStore(MemoryStore):
             made = [row for table in self.tables["bus_stream"] for row in table.to_pylist()]
             found = [row["base"] for row in made if (row["stream"], row["partition"]) == wanted]
             return pa.table({"base": pa.array(found[:1], pa.uint64())})
+        if "FROM rollup_hold" in sql:  # nobody rebuilds, and what is done is known by its token
+            return pa.table({"held": [0], "done": [0]})
         if "FROM rollup_cut" in sql:
             cuts = [row for table in self.tables["rollup_cut"] for row in table.to_pylist()]
             ends = [

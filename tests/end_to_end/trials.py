@@ -11,10 +11,12 @@ from kafka import KafkaConsumer, TopicPartition
 
 from sinks import ENRICHED_STREAM, RAW_STREAM, Message
 from sinks.delivery import EnrichedHeaders, RawHeaders, Sequences, judge
-from sinks.rollups import NAMES, statement
+from sinks.rollup_tables import BY_NAME, ROLLUPS, statement
 from sinks.settings import BusSettings
 from sinks.spool import Spool
 
+EXACT = tuple(rollup.name for rollup in ROLLUPS if rollup.exact)
+"""Those that are the same however raw is cut."""
 MEASURES = ("flows", "packets", "packets_est", "octets", "octets_est")
 
 
@@ -137,14 +139,14 @@ def stored_rows(running: Answers) -> dict[tuple[int, int], int]:
     return {(row["p"], row["o"]): row["n"] for row in found}
 
 
-def rollup_differences(running: Answers, names: Sequence[str] = NAMES) -> list[str]:
+def rollup_differences(running: Answers, names: Sequence[str] = EXACT) -> list[str]:
     """Keys whose sums differ between a rollup and its recomputation from raw."""
     problems = []
     for name in names:
         found = re.search(r"INSERT INTO \w+\s*\(([^)]*)\)(.*)", statement(name, "1", "UTC"), re.DOTALL)
         assert found
         columns, rest = [column.strip() for column in found[1].split(",")], found[2]
-        keys = [column for column in columns if column not in MEASURES]
+        keys = [BY_NAME[name].time, *BY_NAME[name].keys]
         # Each key's sums of the table less those of the recomputation: all zero, or the key differs.
         values = ", ".join(f"sum({measure} * sign) AS d_{measure}" for measure in MEASURES)
         names_of = ", ".join(columns)

@@ -110,6 +110,8 @@ class DeadlyStore(MemoryStore):
                 if table.column("partition")[0].as_py() == parameters["partition"]
             ]
             return made[0].select(["base"]) if made else pa.table({"base": []})
+        if "FROM rollup_hold" in sql:  # nobody rebuilds, and what is done is known by its token
+            return pa.table({"held": [0], "done": [0]})
         if "FROM rollup_cut" in sql:
             cuts = [
                 t.column("b")[0].as_py()

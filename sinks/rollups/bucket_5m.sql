@@ -1,0 +1,13 @@
+-- Octets by service bucket and five minutes, spread: what bucket_1m says, summed.
+INSERT INTO bucket_5m
+    (time, exporter, service, segment, access, sub_group, ip_version, direction, bucket,
+     flows, packets, packets_est, octets, octets_est)
+SELECT
+    toStartOfFiveMinutes(minute) AS time,
+    exporter, service, segment, access, sub_group, ip_version, direction, bucket,
+    sum(flows_), sum(packets_), sum(packets_est_), sum(octets_), sum(octets_est_)
+FROM {flow_range}
+WHERE kind != 2 AND NOT elsewhere
+GROUP BY time, exporter, service, segment, access, sub_group, ip_version, direction, bucket
+-- The order makes the result one piece, without which a repeat under the same token is not recognised.
+ORDER BY time
