@@ -22,7 +22,7 @@ from tests.kill_matrix.child import PARTITIONS, ROWS, facts
 from tests.kill_matrix.member import bus_of, outbox_of, store_of
 
 REPOSITORY = Path(__file__).parents[2]
-PATIENCE = 90.0  # the machine may be busy; a hang is still found
+PATIENCE = 240.0  # the machine may be busy; a hang is still found
 Order = tuple[str, int, str]
 
 
