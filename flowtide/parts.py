@@ -33,9 +33,9 @@ def is_embedded(settings: Settings) -> bool:
     url = settings.store.url
     if url.startswith("chdb:"):
         return True
-    if url.startswith(("http://", "https://")):
+    if url.startswith(("http://", "https://", "clickhouse://", "clickhouses://")):
         return False
-    raise SettingsError(f"store.url {url!r}: write chdb:DIRECTORY, http://HOST:PORT or https://HOST:PORT")
+    raise SettingsError(f"store.url {url!r}: write chdb:DIRECTORY, http(s)://HOST:PORT or clickhouse(s)://HOST:PORT")
 
 
 def compression(settings: Settings) -> Compression:
@@ -84,12 +84,16 @@ def open_store(settings: Settings) -> "EmbeddedStore | ClickHouseStore":
 
         folder = settings.folder(chosen.url, "chdb")
         return EmbeddedStore(folder, memory_bytes=chosen.memory_bytes, database=chosen.database)
+    if chosen.url.startswith("clickhouse"):
+        raise SettingsError(f"store.url {chosen.url!r}: raw rows do not go over the native protocol, questions do "
+                            "(flowtide sql): use http://HOST:8123 or https://HOST:8443 here")  # fmt: skip
     from sinks.clickhouse import ClickHouseStore
 
     try:
         return ClickHouseStore(
-            chosen.url, user=chosen.user, password=chosen.password.get_secret_value(), database=chosen.database
-        )
+            chosen.url, user=chosen.user, password=chosen.password.get_secret_value(), database=chosen.database,
+            ca_file=chosen.ca_file,
+        )  # fmt: skip
     except ValueError as error:
         raise SettingsError(f"store.url: {error}") from None
 

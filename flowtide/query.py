@@ -1,6 +1,7 @@
 """``flowtide sql`` and ``flowtide migrate``: through the running port, or by opening the directory."""
 
 import json
+import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -9,6 +10,7 @@ from collections.abc import Mapping
 import typer
 
 from flowtide.errors import Failure
+from flowtide.native_query import ask_native
 from flowtide.parts import is_embedded, open_store
 from flowtide.settings import Settings
 from flowtide.stack import runtime_file
@@ -26,6 +28,8 @@ def ask(settings: Settings, sql: str, output: str) -> bytes:
     The rules are those of the HTTP port's reader in both cases: without a running stack the directory is opened and
     asked through a port of this process.
     """
+    if settings.store.url.startswith("clickhouse"):
+        return ask_native(settings, sql, output)
     if not is_embedded(settings):
         return _ask_server(settings, sql, output)
     running = running_port(settings)
@@ -83,13 +87,20 @@ def _ask_server(settings: Settings, sql: str, output: str) -> bytes:
     # Questions only, whatever the account may do.
     fields = {"default_format": output, "database": chosen.database, "readonly": "2"}
     headers = {"X-ClickHouse-User": chosen.user or "default", "X-ClickHouse-Key": chosen.password.get_secret_value()}
-    return _ask(f"{chosen.url.rstrip('/')}/?{urllib.parse.urlencode(fields)}", sql, headers)
+    return _ask(f"{chosen.url.rstrip('/')}/?{urllib.parse.urlencode(fields)}", sql, headers, chosen.ca_file)
 
 
-def _ask(url: str, sql: str, headers: Mapping[str, str]) -> bytes:
+def _trust(ca_file: str) -> ssl.SSLContext | None:
+    try:
+        return ssl.create_default_context(cafile=ca_file) if ca_file else None
+    except OSError as error:
+        raise Failure(f"store.ca_file {ca_file}: {error}") from None
+
+
+def _ask(url: str, sql: str, headers: Mapping[str, str], ca_file: str = "") -> bytes:
     request = urllib.request.Request(url, sql.encode(), dict(headers))  # noqa: S310 - of the settings
     try:
-        with urllib.request.urlopen(request) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, context=_trust(ca_file)) as answer:  # noqa: S310
             body: bytes = answer.read()
             return body
     except urllib.error.HTTPError as error:

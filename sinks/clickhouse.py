@@ -25,7 +25,7 @@ _PLAIN_PORT, _TLS_PORT = 8123, 8443
 _POOL = 8  # connections kept open: the sink, its rollups, and queries beside them
 
 # Not of the insert but of the account or the server's state: an operator mends them, and the same insert succeeds.
-_DENIED_CODES = frozenset({
+DENIED_CODES = frozenset({
     81,  # UNKNOWN_DATABASE
     164,  # READONLY
     192,  # UNKNOWN_USER
@@ -61,12 +61,14 @@ class ClickHouseStore:
         password: str = "",
         database: str = DATABASE,
         timeout: float = _ANSWER_SECONDS,
+        ca_file: str = "",
     ) -> None:
         """``url`` is ``http://HOST:PORT`` or ``https://HOST:PORT``; ValueError says what is wrong with it.
 
         ``timeout``: seconds without any answer after which the store counts as unavailable.  ``database`` is made at
-        the first use if it is missing.
+        the first use if it is missing.  ``ca_file``: PEM of the authorities trusted, empty: the system's.
         """
+        self._ca_file = ca_file
         self._scheme, self._host, self._port = parse_url(url)
         self.url, self.database = f"{self._scheme}://{_bracketed(self._host)}:{self._port}", database
         self._user, self._password, self._timeout = user or "default", password, timeout
@@ -133,7 +135,7 @@ class ClickHouseStore:
 
     def _connect(self) -> Any:
         # A pool of its own: the shared one is cleared by whoever closes a client.
-        pool = clickhouse_connect.driver.httputil.get_pool_manager(maxsize=_POOL)
+        pool = clickhouse_connect.driver.httputil.get_pool_manager(maxsize=_POOL, ca_cert=self._ca_file or None)
         client = clickhouse_connect.get_client(
             interface=self._scheme, host=self._host, port=self._port, username=self._user, password=self._password,
             database="default", compress=False, query_limit=0, query_retries=0, connect_timeout=_CONNECT_SECONDS,
@@ -157,7 +159,7 @@ class ClickHouseStore:
         message = f"{self.url}: {error}"
         if not code:
             return StoreUnavailable(message)
-        if code in _DENIED_CODES:
+        if code in DENIED_CODES:
             return StoreDenied(f"{message} (settings store.user, store.password, store.database)")
         return of_code(code, message)
 

@@ -63,6 +63,12 @@ class StoreSettings(Part):
     )
     user: str = Field("", description="of a server; empty: default. A flowtide serve knows admin")
     password: SecretStr = Field(SecretStr(""), description="of the user; of admin it is http.admin_token")
+    ca_file: str = Field(
+        "", description="PEM of the authorities trusted by https:// and clickhouses://; empty: the system's"
+    )
+    cluster: str = Field(
+        "", pattern=r"^[\w.-]*$", description="a server's cluster: replicated and distributed tables; empty: plain"
+    )
     database: str = Field("flowtide", pattern=r"^\w+$", description="made if it is missing")
     memory_bytes: NonNegativeInt = Field(0, description="limit of the embedded engine; 0: a quarter of the machine")
     max_bytes: NonNegativeInt = Field(0, description="bound on disk: the oldest raw rows go first; 0: none")
