@@ -117,8 +117,10 @@ class KafkaConsumer:
         return self._ask(lambda client: self._bounds(client, partition))
 
     def end(self, partition: int) -> int:
-        """The end as of the last answer."""
-        return self._ends.get(partition, 0)
+        """The end as of the last answer; GenerationLost."""
+        with self._changed:
+            self._check()
+            return self._ends.get(partition, 0)
 
     def seek(self, partition: int, offset: int) -> None:
         """Read from here next; OffsetGone outside of the log."""
