@@ -23,8 +23,10 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml
 demo: $(VENV)/.demo
 	$(BIN)/flowtide demo $(if $(DEMO_SECONDS),--for $(DEMO_SECONDS))
 
+# Many tests wait for a process or a broker more than they compute: three at once on two cores.  A file stays together,
+# because its tests share an engine or a broker.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
