@@ -1,11 +1,11 @@
 """``flowtide sql`` to a server over its native protocol, whose answers have no formats: they are written here."""
 
+import csv
 import io
 import json
 from collections.abc import Callable
 
 import pyarrow as pa
-from pyarrow import csv
 
 from flowtide.errors import Failure
 from flowtide.settings import Settings
@@ -39,9 +39,11 @@ def ask_native(settings: Settings, sql: str, output: str) -> bytes:
 
 def _separated(by: str, *, names: bool) -> Callable[[pa.Table], bytes]:
     def write(table: pa.Table) -> bytes:
-        out = io.BytesIO()
-        csv.write_csv(table, out, csv.WriteOptions(include_header=names, delimiter=by, quoting_style="needed"))
-        return out.getvalue()
+        out = io.StringIO()
+        rows = csv.writer(out, delimiter=by, lineterminator="\n")
+        rows.writerows([table.column_names] if names else [])
+        rows.writerows(row.values() for row in table.to_pylist())
+        return out.getvalue().encode()
 
     return write
 

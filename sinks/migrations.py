@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from sinks import Store
+from sinks import Store, cluster
 from sinks.rollups import NAMES as ROLLUPS
 from sinks.schema import FLOW, OBSERVATIONS
 from sinks.settings import StoreSettings
@@ -93,7 +93,8 @@ def plan(store: Store, settings: StoreSettings, timezone: str, known: Sequence[M
         for migration in known
         if migration.version not in applied
     ]
-    return steps + _retention(settings, kept)
+    steps += _retention(settings, kept)
+    return _on_cluster(store, settings, steps, known, values) if settings.cluster else steps
 
 
 def migrate(
@@ -138,10 +139,9 @@ def problems(store: Store) -> list[str]:
     for name in ("flows", *ROLLUPS, *OBSERVATIONS, *DELIVERY_TABLES):
         if name not in made:
             found.append(f"table {name} is missing: run flowtide migrate")
-        elif f"non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}" not in made[name]:
+        elif setting := cluster.missing_window(made[name], DEDUPLICATION_WINDOW):
             found.append(
-                f"table {name} would store a repeated insert twice: ALTER TABLE {name} MODIFY SETTING"
-                f" non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}"
+                f"table {name} would store a repeated insert twice: ALTER TABLE {name} MODIFY SETTING {setting}"
             )
     columns = store.query(
         "SELECT name, type FROM system.columns WHERE database = currentDatabase() AND table = 'flows'"
@@ -208,6 +208,26 @@ def _retention(settings: StoreSettings, kept: Mapping[str, str]) -> list[Step]:
             title = f"{name}: {kept[name]} -> {days} (0: for ever)"
             found.append(Step(None, title, tuple(f"ALTER TABLE {table} {change}" for table in tables)))
     return found
+
+
+def _on_cluster(
+    store: Store, settings: StoreSettings, steps: Sequence[Step], known: Sequence[Migration], values: Mapping[str, str]
+) -> list[Step]:
+    """The steps as ``sinks.cluster`` writes them; MigrationError where the store knows no such cluster."""
+    name = settings.cluster
+    there = store.query("SELECT count() AS n FROM system.clusters WHERE cluster = {name:String}", name=name)
+    if not there.column("n")[0].as_py():
+        raise MigrationError(
+            f"store.cluster {name!r}: the store knows no such cluster (SELECT * FROM system.clusters): name one of the"
+            " server's <remote_servers>; the engine in process has none, there leave store.cluster empty"
+        )
+    names = cluster.named(part for migration in known for part in statements(migration.text, values))
+    found = [
+        Step(step.version, step.name, cluster.statements_on(name, settings.database, step.statements, names))
+        for step in steps
+    ]
+    first = Step(None, f"cluster {name}", cluster.databases(name, settings.database))
+    return [first, *found] if found else []
 
 
 def _applied(store: Store) -> dict[int, tuple[str, str]]:

@@ -143,18 +143,12 @@ class NativeStore:
         client.disconnect()
 
     def _connect(self) -> Any:
-        # In UTC: a server has a zone of its own, and our SQL names zones where it means one.
-        client = Client(database="default", **self._how)
+        if self._known is None:
+            self._known = self._prepared()
+        client = Client(database=self.database, **self._how)
         try:
-            have = client.execute("SELECT count() FROM system.databases WHERE name = %(name)s", {"name": self.database})
-            if not have[0][0] and not self._readonly:
-                client.execute(f"CREATE DATABASE IF NOT EXISTS {quoted(self.database)}")
-            client.execute(f"USE {quoted(self.database)}")
-            if self._known is None:
-                names = ", ".join(literal(name) for name in (*INSERT_SETTINGS, _TOKEN, "session_timezone"))
-                found = client.execute(f"SELECT name FROM system.settings WHERE name IN ({names})")
-                self._known = frozenset(row[0] for row in found)
             if "session_timezone" in self._known:
+                # A server has a zone of its own; our SQL names zones where it means one.
                 client.execute("SET session_timezone = 'UTC'")
             if self._readonly:
                 client.execute("SET readonly = 1")
@@ -162,6 +156,19 @@ class NativeStore:
             client.disconnect()
             raise
         return client
+
+    def _prepared(self) -> frozenset[str]:
+        """The settings that the server knows, of those we pin; makes the database if it is missing."""
+        client = Client(database="default", **self._how)
+        try:
+            have = client.execute("SELECT count() FROM system.databases WHERE name = %(name)s", {"name": self.database})
+            if not have[0][0] and not self._readonly:
+                client.execute(f"CREATE DATABASE IF NOT EXISTS {quoted(self.database)}")
+            names = ", ".join(literal(name) for name in (*INSERT_SETTINGS, _TOKEN, "session_timezone"))
+            found = client.execute(f"SELECT name FROM system.settings WHERE name IN ({names})")
+            return frozenset(row[0] for row in found)
+        finally:
+            client.disconnect()
 
     def _pinned(self, client: Any, token: str) -> Settings:
         known = self._known or frozenset()

@@ -75,7 +75,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def store(url: str) -> Iterator[NativeStore]:
     found = NativeStore(url, password=PASSWORD, tokens=False)
     yield found
-    found.command("DROP DATABASE IF EXISTS flowtide")
+    for name in ("port", "n"):
+        found.command(f"DROP TABLE IF EXISTS {name}")
     found.close()
 
 
@@ -98,7 +99,7 @@ def test_integer_rollups_go_in_and_answers_come_out(store: NativeStore) -> None:
     store.command("INSERT INTO port SELECT hour, proto, lower_port, bucket, flows, octets FROM port ORDER BY hour")
     found = store.query(
         "SELECT hour, proto, bucket, sum(flows) AS f, sum(octets) AS o, max(toDate(hour)) AS d FROM port "
-        "WHERE proto IN {protos:Array(UInt8)} AND hour >= {since:DateTime} AND bucket != {s:String} "
+        "WHERE has({protos:Array(UInt8)}, proto) AND hour >= {since:DateTime} AND bucket != {s:String} "
         "GROUP BY hour, proto, bucket ORDER BY proto",
         protos=[6, 50], since="2026-09-21 22:00:00", s="it's {x:UInt8}",
     )  # fmt: skip
@@ -198,12 +199,15 @@ def test_urls(url: str, wanted: tuple[bool, str, int] | str) -> None:
         assert parse_url(url) == wanted
 
 
-def test_the_command_line_asks_over_it(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_line_asks_over_it(
+    url: str, store: NativeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from flowtide.query import ask
     from flowtide.settings import load
 
     monkeypatch.setenv("FLOWTIDE_STORE__URL", url)
     monkeypatch.setenv("FLOWTIDE_STORE__PASSWORD", PASSWORD)
+    store.check()  # makes the database; the command line only asks
     settings = load(data=tmp_path)
     assert ask(settings, "SELECT 1 AS x, 'a' AS y", "TSVWithNames") == b"x\ty\n1\ta\n"
     assert ask(settings, "SELECT 1 AS x", "JSONEachRow") == b'{"x": 1}\n'
