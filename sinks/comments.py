@@ -45,6 +45,7 @@ _COLUMNS: Mapping[str, tuple[str, str, str]] = {
     "sampled_packets": ("packets as exported", "packets", "IPFIX 2 packetDeltaCount"),
     "started": ("flow start", "UTC, milliseconds", "IPFIX 152 flowStartMilliseconds"),
     "lasted": ("flow end less flow start", "seconds", "our rule"),
+    "sound": ("1: neither implausible nor without a sampling interval; sum octets of these", "", "our rule"),
     "src": ("source address as people write it", "", "IPFIX 8 sourceIPv4Address or 27 sourceIPv6Address"),
     "dst": ("destination address as people write it", "", "IPFIX 12 or 28"),
     "protocol": ("name of the IP protocol", "", "IANA protocol numbers"),

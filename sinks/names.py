@@ -115,9 +115,9 @@ def put_networks(store: Store, networks: NetworkSet, now: float) -> bool:
     ]
     store.insert("network_name", pa.Table.from_pylist(rows, _SCHEMA), token=f"network_name/{made}/{networks.checksum}")
     reload_names(store)
-    # The set before stays: a query that runs while the dictionaries are read sees one or the other.
-    before = newest[0]["made"] if newest else 0
-    store.command(f"ALTER TABLE network_name DELETE WHERE made < fromUnixTimestamp64Milli({before})")
+    if newest:
+        # The set before stays: a query that runs while the dictionaries are read sees one or the other.
+        store.command(f"ALTER TABLE network_name DELETE WHERE made < fromUnixTimestamp64Milli({newest[0]['made']})")
     return True
 
 

@@ -175,6 +175,8 @@ SELECT
     arrayMap(flag -> transform(flag, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512],
         ['no_flow_time', 'time_out_of_bounds', 'long_duration', 'implausible', 'sampling_unknown', 'held', 'truncated',
             'ambiguous_lease', 'unsound_packet', 'other_point'], toString(flag)), bitmaskToArray(f.flags)) AS flags,
+    -- Neither implausible (8) nor without a sampling interval (16): what sums of octets are made of.
+    bitAnd(f.flags, 24) = 0 AS sound,
     f.received AS received,
     f.collector AS collector,
     f.extra AS extra
