@@ -1455,3 +1455,35 @@ SELECT
     sum(r.packets) AS sampled_packets
 FROM flowtide_all.as_5m AS r
 GROUP BY time, src_as, dst_as;
+
+-- 0011 analyst
+
+CREATE OR REPLACE VIEW v_groups_1d ON CLUSTER c DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
+SELECT
+    r.day AS day,
+    r.service AS service,
+    r.segment AS segment,
+    r.access AS access,
+    transform(r.direction, [0, 1, 2], ['none', 'in', 'out'], '?') AS direction,
+    uniqExact(r.sub_id) AS subscribers,
+    sum(r.flows) AS flows,
+    sum(r.octets_est) AS octets_est,
+    sum(r.packets_est) AS packets_est
+FROM subscriber_1d AS r
+GROUP BY day, service, segment, access, direction
+HAVING subscribers >= 20;
+
+CREATE OR REPLACE VIEW flowtide_all.v_groups_1d ON CLUSTER c DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
+SELECT
+    r.day AS day,
+    r.service AS service,
+    r.segment AS segment,
+    r.access AS access,
+    transform(r.direction, [0, 1, 2], ['none', 'in', 'out'], '?') AS direction,
+    uniqExact(r.sub_id) AS subscribers,
+    sum(r.flows) AS flows,
+    sum(r.octets_est) AS octets_est,
+    sum(r.packets_est) AS packets_est
+FROM flowtide_all.subscriber_1d AS r
+GROUP BY day, service, segment, access, direction
+HAVING subscribers >= 20;
