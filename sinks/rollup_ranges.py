@@ -115,10 +115,10 @@ def starts(store: Store, names: Sequence[str]) -> dict[tuple[str, int], int]:
     found = store.query(
         "SELECT rollup, partition, min(least(s, f)) AS start FROM ("
         "SELECT rollup, partition, argMin(start, made) AS s, 18446744073709551615 AS f FROM rollup_start"
-        " GROUP BY rollup, partition UNION ALL "
+        " GROUP BY `rollup`, partition UNION ALL "
         "SELECT rollup, partition, 18446744073709551615 AS s, min(a) AS f FROM rollup_cut"
-        " WHERE rollup != {all:String} GROUP BY rollup, partition)"
-        " WHERE has({names:Array(String)}, rollup) GROUP BY rollup, partition ORDER BY rollup, partition",
+        " WHERE rollup != {all:String} GROUP BY `rollup`, partition)"
+        " WHERE has({names:Array(String)}, rollup) GROUP BY `rollup`, partition ORDER BY rollup, partition",
         names=list(names), all=ALL,
     ).to_pylist()  # fmt: skip
     return {(row["rollup"], row["partition"]): int(row["start"]) for row in found}
