@@ -82,9 +82,10 @@ class Queries:
         self._denied = frozenset(rows.column("name").to_pylist())
         facts = store.query("SELECT displayName() AS name, version() AS version").to_pylist()[0]
         self.name, self._version = facts["name"], facts["version"]
-        # Views made later by an admin are the admin's word.
+        # Views made later by an admin are the admin's word, and those with their definer's rights are meant to be read.
         views = store.query("SELECT name, parseQueryToJSON(as_select) AS tree FROM system.tables WHERE as_select != ''"
-                            " AND database NOT IN ('system', 'INFORMATION_SCHEMA', 'information_schema')")  # fmt: skip
+                            " AND database NOT IN ('system', 'INFORMATION_SCHEMA', 'information_schema')"
+                            " AND create_table_query NOT LIKE '%SQL SECURITY DEFINER%'")  # fmt: skip
         trees = {row["name"]: row["tree"] for row in views.to_pylist()} if settings.hidden_tables else {}
         self._hidden = readers_of(frozenset(settings.hidden_tables), trees)
 
