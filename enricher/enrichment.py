@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from enricher.leases import LABELS, LeaseTable
+from enricher.points import ObservationPoints
 from enricher.ports import PortTable, buckets, lower_ports, port_table
 from enricher.prefixes import I8, PrefixSet
 from enricher.scaling import scale
@@ -27,6 +28,7 @@ class Tables:
     leases: LeaseTable = field(default_factory=LeaseTable.empty)
     local: PrefixSet | None = None
     ports: PortTable = field(default_factory=port_table)
+    points: ObservationPoints | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,8 @@ def enrich(batch: Batch, tables: Tables) -> Enriched:
     for name in LABELS:
         columns[name] = np.take(leases.codes[name], profile, mode="clip")
     labels = batch.labels | leases.labels | {"bucket": tables.ports.labels}
+    if tables.points is not None:
+        columns["flags"] = columns["flags"] | tables.points.flags(Batch(columns, labels))
     enriched = Batch({column.name: columns[column.name] for column in ENRICHED}, labels)
 
     doubtful = np.unique(source_rows[ambiguous])

@@ -2,6 +2,7 @@
 
 from pydantic import Field, PositiveInt, SecretStr, field_validator
 
+from enricher.points import ObservationPoints
 from enricher.ports import port_table
 from enricher.prefixes import parse_prefix
 from sinks.settings import Part
@@ -18,6 +19,11 @@ class EnricherSettings(Part):
         256 << 20, description="a larger lease file is refused; about three million lines"
     )
     local_prefixes: tuple[str, ...] = Field((), description="whose side gives the direction where there is no lease")
+    observation_points: dict[str, tuple[str, ...]] = Field(
+        {},
+        description='exporter prefixes at which a service is counted, as {fixed = ["192.0.2.0/24"]};'
+        " \"*\" are the services not named, '' flows without a subscriber; empty: everywhere",
+    )
     key: SecretStr = Field(
         SecretStr(""), description="secret of the subscriber ids; empty: a file made at the first start"
     )
@@ -38,6 +44,12 @@ class EnricherSettings(Part):
         for prefix in prefixes:
             parse_prefix(prefix)
         return prefixes
+
+    @field_validator("observation_points")
+    @classmethod
+    def _are_exporters(cls, rules: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        ObservationPoints.of(rules)
+        return rules
 
     @field_validator("named_ports")
     @classmethod

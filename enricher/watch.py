@@ -1,10 +1,12 @@
 """The tables in force: leases from their file, local prefixes and ports from the settings."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
 
 from enricher.enrichment import Tables
+from enricher.points import ObservationPoints
 from enricher.ports import port_table
 from enricher.prefixes import PrefixSet
 from enricher.settings import EnricherSettings
@@ -24,7 +26,8 @@ class TablesInForce:
         self._file = LeaseFile(path, key, settings.lease_file_bytes) if settings.leases else None
         self._every, self._looked = settings.reload_seconds, float("-inf")
         local = PrefixSet.of(settings.local_prefixes) if settings.local_prefixes else None
-        self._tables = Tables(local=local, ports=port_table(settings.named_ports))
+        points = ObservationPoints.of(settings.observation_points) if settings.observation_points else None
+        self._tables = Tables(local=local, ports=port_table(settings.named_ports), points=points)
 
     def tables(self) -> Tables:
         """What enrichment works with now."""
@@ -46,5 +49,5 @@ class TablesInForce:
         if result.error is not None:
             log.error("lease file refused, the last good table stays", reason=str(result.error), leases=result.leases)
             return
-        self._tables = Tables(self._file.table, self._tables.local, self._tables.ports)
+        self._tables = replace(self._tables, leases=self._file.table)
         log.info("leases in force", leases=result.leases, overlaps=result.overlaps, ambiguous=result.ambiguous)

@@ -4,13 +4,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from collector.sockets import BindError
 from flowtide.parts import compression, is_embedded, open_bus, open_store, prepare_bus
 from flowtide.roles import Health, Ready, say_plan, serve_telemetry, until_it_answers
 from flowtide.settings import Settings
-from sinks import Bus
+from sinks import Bus, comments
 from sinks.clickhouse import ClickHouseStore
 from sinks.dead_letters import DeadLetters
 from sinks.migrations import MigrationError, migrate, problems
@@ -108,17 +109,26 @@ class _Work:
 
     def add_sink(self, bus: Bus, store: "EmbeddedStore | ClickHouseStore", letters: DeadLetters) -> None:
         """A sink, from the next start."""
+        from sinks.back_fill import BackFill
         from sinks.rollups import Rollups
         from sinks.service import Sink
 
         settings = self._settings
         rollups = Rollups(store, settings.sink, settings.timezone)
         sink = Sink(bus, store, rollups, settings.sink, letters, settings.data / "state" / "gaps")
+        filling = BackFill(store, settings.timezone)
+        self._tend.append(lambda: filling.tend(time.monotonic()))
         self._facts.append(lambda: {"sink": sink.failed, "stopped_partitions": sink.stopped})
         self._add("sink", sink.run)
 
     def keep(self, store: "EmbeddedStore | ClickHouseStore") -> None:
-        """Hold the store to its bound on disk."""
+        """Hold the store to its bound on disk, and its names of networks to their file."""
+        if self._settings.store.networks:
+            from sinks.names import NetworkFile
+
+            names = NetworkFile(store, Path(self._settings.store.networks))
+            self._tend.append(lambda: names.tend(time.time()))
+            self._facts.append(lambda: {"networks": names.failed})
         if isinstance(store, ClickHouseStore):
             return  # a server's disk is its operator's
         from sinks.keeper import Keeper
@@ -174,5 +184,6 @@ def _serve_sql(
 def _prepare_store(store: "EmbeddedStore | ClickHouseStore", settings: Settings) -> None:
     """Bring the tables to this version; MigrationError when they are not as they must be."""
     migrate(store, settings.store, settings.timezone)
+    comments.tell(store)
     if wrong := problems(store):
         raise MigrationError("the store's tables are not as they must be: " + "; ".join(wrong))

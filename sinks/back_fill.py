@@ -98,5 +98,3 @@ class BackFill:
             for row in found.to_pylist():
                 yield int(row["bus_offset"]), int(row["rows"]), int(row["low"]), int(row["high"])
             end, width = begin, 2 * width
-
-

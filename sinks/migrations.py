@@ -13,11 +13,15 @@ from importlib.resources import files
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sinks import Store, cluster
-from sinks.rollups import NAMES as ROLLUPS
+from sinks.rollup_tables import BY_NAME as ROLLUP
+from sinks.rollup_tables import NAMES, ROLLUPS
 from sinks.schema import FLOW, OBSERVATIONS
 from sinks.settings import StoreSettings
 
-MINUTE_TABLES = ("bucket_1m", "bucket_end_5m", "exporter_health_1m", "stage_1m", "interface_counter", "audit_1m")
+MINUTE_TABLES = (
+    *(rollup.name for rollup in ROLLUPS if rollup.name.endswith("m")),
+    "exporter_health_1m", "stage_1m", "interface_counter", "audit_1m",
+)  # fmt: skip
 """Tables that live ``minute_days``."""
 DELIVERY_TABLES = (
     "audit_1m", "bus_skipped", "bus_stream", "rollup_cut", "rollup_plan", "rollup_start", "rollup_hold",
@@ -27,6 +31,7 @@ DELIVERY_TABLES = (
 DEDUPLICATION_WINDOW = 100_000
 """Tokens remembered a table; it counts parts of all partitions, and its cost does not grow with it."""
 
+_CENTURY = 36_500  # days that no row reaches
 _MEASURES = ("flows", "packets", "packets_est", "octets", "octets_est")
 _FILE = re.compile(r"(\d{4})_(\w+)\.sql")
 
@@ -136,7 +141,7 @@ def problems(store: Store) -> list[str]:
         "SELECT name, create_table_query AS sql FROM system.tables WHERE database = currentDatabase()"
     ).to_pylist()
     made = {row["name"]: row["sql"] for row in tables}
-    for name in ("flows", *ROLLUPS, *OBSERVATIONS, *DELIVERY_TABLES):
+    for name in ("flows", *NAMES, *OBSERVATIONS, *DELIVERY_TABLES):
         if name not in made:
             found.append(f"table {name} is missing: run flowtide migrate")
         elif setting := cluster.missing_window(made[name], DEDUPLICATION_WINDOW):
@@ -199,15 +204,35 @@ def _ttl(column: str, days: int) -> str:
 
 def _retention(settings: StoreSettings, kept: Mapping[str, str]) -> list[Step]:
     """Statements where the store's retention is not that of the settings; a store not made yet has none."""
+    if unknown := sorted(set(settings.table_days) - set(NAMES)):
+        raise MigrationError(f"store.table_days: {', '.join(unknown)} is no rollup; there are {', '.join(NAMES)}")
     found = []
+    own = _with_own_days(settings, kept)
+    minutes = tuple(table for table in MINUTE_TABLES if table not in own)
     wanted = (("raw_days", settings.raw_days, "received", ("flows",)),
-              ("minute_days", settings.minute_days, "time", MINUTE_TABLES))  # fmt: skip
+              ("minute_days", settings.minute_days, "time", minutes))  # fmt: skip
     for name, days, column, tables in wanted:
         if name in kept and kept[name] != str(days):
             change = f"MODIFY {_ttl(column, days)}" if days else "REMOVE TTL"
             title = f"{name}: {kept[name]} -> {days} (0: for ever)"
             found.append(Step(None, title, tuple(f"ALTER TABLE {table} {change}" for table in tables)))
+    for name, days in own.items():
+        before = kept.get(f"days:{name}", "as its kind")
+        if before != str(days):
+            # There may be no TTL to remove, so there is one first.
+            change = f"ALTER TABLE {name} MODIFY {_ttl(ROLLUP[name].time, days or _CENTURY)}"
+            then = () if days else (f"ALTER TABLE {name} REMOVE TTL",)
+            found.append(Step(None, f"days of {name}: {before} -> {days} (0: for ever)", (change, *then)))
     return found
+
+
+def _with_own_days(settings: StoreSettings, kept: Mapping[str, str]) -> dict[str, int]:
+    """Days (0: for ever) of the rollups that do not live as long as their kind, or did not at the last migration."""
+    return {
+        name: settings.table_days.get(name, settings.minute_days if name in MINUTE_TABLES else 0)
+        for name in NAMES
+        if name in settings.table_days or f"days:{name}" in kept
+    }
 
 
 def _on_cluster(
@@ -265,6 +290,7 @@ def _settings(store: Store) -> dict[str, str]:
 def _keep_settings(store: Store, settings: StoreSettings, timezone: str) -> None:
     kept = _settings(store)
     wanted = {"timezone": timezone, "raw_days": str(settings.raw_days), "minute_days": str(settings.minute_days)}
+    wanted |= {f"days:{name}": str(days) for name, days in _with_own_days(settings, kept).items()}
     rows = [f"('{name}', '{value}', now64(3))" for name, value in wanted.items() if kept.get(name) != value]
     if rows:
         store.command(f"INSERT INTO setting (name, value, made) VALUES {', '.join(rows)}")

@@ -87,7 +87,7 @@ class Rollups:
         return self._planned[partition]
 
     def run(self, partition: int, planned: tuple[int, int], stream_id: str) -> None:
-        """Run every rollup over a planned range; StoreUnavailable leaves it planned, as does a rebuild that holds it."""
+        """Run every rollup over a planned range; StoreUnavailable (a rebuild that holds it, too) leaves it planned."""
         a, b = planned
         base = self._base[partition]
         suffix = f"{stream_id}/{partition}/{a}-{b}"

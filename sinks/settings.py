@@ -72,10 +72,16 @@ class StoreSettings(Part):
     database: str = Field("flowtide", pattern=r"^\w+$", description="made if it is missing")
     memory_bytes: NonNegativeInt = Field(0, description="limit of the embedded engine; 0: a quarter of the machine")
     max_bytes: NonNegativeInt = Field(0, description="bound on disk: the oldest raw rows go first; 0: none")
+    networks: str = Field(
+        "", description="CSV of names by prefix or asn, for SQL; checked as a whole, read again when it changes"
+    )
     raw_days: NonNegativeInt = Field(
         14, description="raw flows live this long, counted from their arrival; 0: for ever"
     )
     minute_days: NonNegativeInt = Field(90, description="minute tables live this long; 0: for ever")
+    table_days: dict[str, NonNegativeInt] = Field(
+        {}, description="rollups that live for another time, by name, as {bucket_1h = 1100}; 0: for ever"
+    )
 
 
 class SinkSettings(Part):

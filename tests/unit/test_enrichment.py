@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from enricher.enrichment import Tables, enrich, limit_days, widest_span
 from enricher.leases import LeaseTable
+from enricher.points import ObservationPoints
 from enricher.ports import port_table
 from enricher.prefixes import PrefixSet
 from enricher.settings import EnricherSettings
@@ -181,3 +182,33 @@ def test_bad_settings_are_refused_at_start() -> None:
         with pytest.raises(ValidationError):
             EnricherSettings.model_validate(bad)
     assert "a-secret-of-the-operator" not in repr(EnricherSettings.model_validate({"key": "a-secret-of-the-operator"}))
+
+
+@pytest.mark.parametrize(
+    ("rules", "other"),
+    [
+        ({}, [False, False, False]),
+        ({"fixed": ("192.0.2.0/24",)}, [False, False, False]),
+        ({"fixed": ("198.51.100.7",)}, [True, False, False]),
+        ({"mobile": ("2001:db8::/32",), "fixed": ("192.0.2.254", "10.0.0.0/8")}, [False, True, False]),
+        ({"*": ("10.0.0.0/8",)}, [True, True, True]),
+        ({"*": ("10.0.0.0/8",), "fixed": ("192.0.2.0/24",)}, [False, True, True]),
+        ({"": ("10.0.0.0/8",)}, [False, False, True]),
+    ],
+)
+def test_a_service_is_counted_at_its_observation_point(
+    tables: Tables, rules: dict[str, tuple[str, ...]], other: list[bool]
+) -> None:
+    settings = EnricherSettings(observation_points=rules)
+    points = ObservationPoints.of(settings.observation_points) if rules else None
+    batch = flows((FIXED, FAR), (FAR, MOBILE), (FAR, FAR))  # all from 192.0.2.254
+    batch.columns["flags"][1] = Flag.HELD
+    found = enrich(batch, Tables(tables.leases, points=points)).batch.columns["flags"]
+    assert (found & Flag.OTHER_POINT != 0).tolist() == other
+    assert (found & ~np.uint32(Flag.OTHER_POINT)).tolist() == [0, Flag.HELD, 0]
+
+
+def test_a_rule_that_is_no_exporter_is_refused() -> None:
+    for rule in (("192.0.2.0/33",), ("core",), ()):
+        with pytest.raises(ValidationError):
+            EnricherSettings(observation_points={"fixed": rule})
