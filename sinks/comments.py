@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from sinks import Store
 from sinks.inserts import literal, quoted
+from sinks.rollup_tables import STEPS
 from sinks.schema import FLOW, Column
 
 _UNITS: Mapping[str, str] = {
@@ -43,6 +44,7 @@ _COLUMNS: Mapping[str, tuple[str, str, str]] = {
     "flows": ("flow rows", "flows", "our rule"),
     "sampled_octets": ("octets as exported", "octets", "IPFIX 1 octetDeltaCount"),
     "sampled_packets": ("packets as exported", "packets", "IPFIX 2 packetDeltaCount"),
+    "subscribers": ("subscribers with flows", "subscribers", "our rule"),
     "started": ("flow start", "UTC, milliseconds", "IPFIX 152 flowStartMilliseconds"),
     "lasted": ("flow end less flow start", "seconds", "our rule"),
     "sound": ("1: neither implausible nor without a sampling interval; sum octets of these", "", "our rule"),
@@ -170,6 +172,7 @@ TABLES: Mapping[str, str] = {
     "v_exporters": "exporter_1m, summed",
     "v_talkers": "talker_5m, summed",
     "v_as": "as_5m, summed, with names of networks.csv beside it: network_of_as(src_as)",
+    "v_groups_1d": "subscriber_1d by group, without groups of few subscribers",
     "v_quality": "every counter of exporters and stages by minute, summed",
     "v_exporter_name": "names that exporters told, the newest of each",
     "v_network_prefixes": "names of prefixes in force",
@@ -189,7 +192,7 @@ def column_comment(table: str, name: str) -> str:
     return text + (f" [{unit}]" if unit else "") + f"; {source}"
 
 
-INTERNAL = frozenset({"bucket_range", "port_range"})
+INTERNAL = frozenset(STEPS)
 """Tables of a range on its way, empty between ranges: they have no comments."""
 
 

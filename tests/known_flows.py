@@ -191,7 +191,7 @@ def store_flows(store: Store, rows: list[Row]) -> None:
     for offset in sorted({row["bus_offset"] for row in rows}):
         message = [row for row in rows if row["bus_offset"] == offset]
         numbers = [c.name for c in FLOW if c.name in message[0] and c.name not in _LABELS]
-        columns = {
+        columns: dict[str, Any] = {
             name: np.array([row[name] for row in message], "u8" if name == "sub_id" else "i8") for name in numbers
         }
         batch = flows(len(message), **columns, ts_start=[row["ts"] - row["lasted"] for row in message])

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 from collections.abc import Iterator
 from datetime import date, datetime
 from pathlib import Path
@@ -107,7 +108,7 @@ def test_an_empty_store_has_no_rows_and_no_error(bare: EmbeddedStore, query: Wor
 @by_name
 def test_it_reads_what_it_says(known: EmbeddedStore, query: WorkedQuery) -> None:
     plan = known.query("EXPLAIN " + query.sql, **query.example).column("explain").to_pylist()
-    read = {line.split("ReadFromMergeTree (known.")[1].rstrip(")") for line in plan if "ReadFromMergeTree" in line}
+    read = set(re.findall(r"ReadFromMergeTree \(known\.(\w+)\)", "\n".join(plan)))
     assert read == set(query.reads)
 
 
