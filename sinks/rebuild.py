@@ -20,7 +20,9 @@ from sinks.rollup_tables import BY_NAME, NAMES, Rollup, parts_of
 _HOUR_MS, _DAY_MS = 3_600_000, 86_400_000
 _HOLD_SECONDS = 600  # a rebuild that was killed holds the rollups this long; none needs nearly as much
 _MARGIN_SECONDS = 10  # of the hold, that must be left when a partition is exchanged
-_WAIT_SECONDS = 30.0  # for the sink to finish the ranges it recorded; then they are finished from here
+# For the sink to finish the ranges it recorded; then they are finished from here, which is sound also while it works.
+# Not longer: a range that the sink recorded and then held for us is not finished by it at all.
+_WAIT_SECONDS = 5.0
 _LOOK_SECONDS = 0.2
 _LEFT_DAYS = 1  # fresh tables of rebuilds that were killed are dropped after that
 
@@ -227,12 +229,11 @@ def finish_recorded(store: Store, timezone: str, wait_seconds: float) -> None:
         if time.monotonic() < deadline:
             time.sleep(_LOOK_SECONDS)
             continue
-        for row in left:
-            a, b, base = int(row["a"]), int(row["b"]), int(row["base"])
-            if row["rollup"] == ALL:
-                run_range(store, timezone, row["stream"], row["partition"], base, a - base, b - base)
+        for rollup, stream, partition, base, a, b in left:
+            if rollup == ALL:
+                run_range(store, timezone, stream, partition, base, a - base, b - base)
             else:
-                run_chunk(store, timezone, row["rollup"], row["partition"], a, b)
+                run_chunk(store, timezone, rollup, partition, a, b)
 
 
 def midnight(day: date, zone: ZoneInfo) -> int:
@@ -247,9 +248,10 @@ def midnight(day: date, zone: ZoneInfo) -> int:
     return high * 1000
 
 
-def _recorded(store: Store) -> list[dict[str, object] | dict[str, int]]:
+def _recorded(store: Store) -> list[tuple[str, str, int, int, int, int]]:
+    """Ranges that are planned and not done: rollup, stream, partition, base, a, b."""
     # A range below the end of what is done was planned by a position that was lost, and was cut anew.
-    rows: list[dict[str, object] | dict[str, int]] = store.query(
+    rows = store.query(
         "SELECT DISTINCT rollup, stream, partition, base, a, b FROM rollup_plan AS plan"
         " WHERE (rollup, partition, a, b) NOT IN (SELECT rollup, partition, a, b FROM rollup_cut)"
         " AND (rollup != {all:String} OR (partition, a) IN"
@@ -258,7 +260,9 @@ def _recorded(store: Store) -> list[dict[str, object] | dict[str, int]]:
         " ORDER BY rollup, partition, a",
         all=ALL,
     ).to_pylist()
-    return rows
+    return [
+        (row["rollup"], row["stream"], row["partition"], int(row["base"]), int(row["a"]), int(row["b"])) for row in rows
+    ]
 
 
 def _pieces(rollup: Rollup, since: date, until: date) -> Iterator[tuple[date, date]]:

@@ -89,7 +89,7 @@ def test_kills_in_the_middle_double_nothing(empty_store: EmbeddedStore, seed: in
         if done:
             break
         # Another cut at every start: what was written down first decides.
-        filling = BackFill(Dying(empty_store, chance), TIMEZONE, chunk_rows=chance.randint(1, 40))  # type: ignore[arg-type]
+        filling = BackFill(Dying(empty_store, chance), TIMEZONE, chunk_rows=chance.randint(1, 40))
         try:
             while filling.step():
                 pass

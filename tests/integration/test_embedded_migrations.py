@@ -115,3 +115,24 @@ def test_views_show_what_people_write(store: EmbeddedStore) -> None:
     rows = store.query("SELECT src, octets, octets_est, packets_est FROM v_flow").to_pylist()
     assert rows == [{"src": "::", "octets": 100, "octets_est": 1000, "packets_est": 10}] * 2
     assert store.query("SELECT * FROM v_bucket_1m").to_pylist() == []
+
+
+def ttl(store: EmbeddedStore, name: str) -> str:
+    sql = tables(store)[name]
+    return sql.split(" TTL ")[1].split(" SETTINGS")[0] if " TTL " in sql else ""
+
+
+def test_a_rollup_may_live_longer_or_shorter_than_its_kind(empty_store: EmbeddedStore) -> None:
+    own = StoreSettings(table_days={"bucket_1m": 0, "talker_5m": 30, "port_1d": 4000})
+    for settings, expected in (
+        (own, {"bucket_1m": "", "talker_5m": "30", "port_1d": "4000", "bucket_5m": "90", "port_1h": ""}),
+        (own.model_copy(update={"minute_days": 7}), {"bucket_1m": "", "talker_5m": "30", "bucket_5m": "7"}),
+        (StoreSettings(), {"bucket_1m": "90", "talker_5m": "90", "port_1d": "", "bucket_5m": "90"}),
+        (StoreSettings(minute_days=5), {"bucket_1m": "5", "talker_5m": "5", "as_5m": "5"}),
+    ):
+        migrate(empty_store, settings, TIMEZONE)
+        assert migrate(empty_store, settings, TIMEZONE) == []
+        for name, days in expected.items():
+            assert (f"toIntervalDay({days})" in ttl(empty_store, name)) if days else not ttl(empty_store, name), name
+    with pytest.raises(MigrationError, match=r"store\.table_days: flows is no rollup"):
+        migrate(empty_store, StoreSettings(table_days={"flows": 3}), TIMEZONE)

@@ -150,7 +150,7 @@ def test_a_rebuild_while_a_sink_works(store: EmbeddedStore) -> None:
     worker = threading.Thread(target=work)
     worker.start()
     for name in ("bucket_1m", "port_1d", "interface_1m"):
-        rebuild(store, TIMEZONE, DAY, tables=[name])
+        rebuild(store, TIMEZONE, DAY, tables=[name], wait_seconds=1)
     worker.join(60)
     assert not worker.is_alive() and failures == []
     compare(store, rows, TIMEZONE)

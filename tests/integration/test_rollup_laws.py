@@ -127,7 +127,7 @@ def test_every_rollup_is_what_walking_over_the_rows_gives(
 
 # Around both clock changes of Paris (01:00 UTC), where there are any, and midnights of all three.
 _MOMENTS = [
-    int(np.datetime64(datetime(*day), "ms").astype("i8"))  # type: ignore[arg-type]
+    int(np.datetime64(datetime(*day), "ms").astype("i8"))
     for day in ((2026, 3, 28, 18), (2026, 3, 29, 0), (2026, 3, 29, 1), (2026, 3, 29, 22), (2026, 10, 24, 22),
                 (2026, 10, 25, 0), (2026, 10, 25, 1), (2026, 10, 25, 23), (2026, 10, 31, 15), (2026, 10, 31, 18, 30))
 ]  # fmt: skip
