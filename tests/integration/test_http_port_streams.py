@@ -130,8 +130,11 @@ def test_a_large_answer_comes_in_pieces_and_a_small_one_whole(address: Address, 
     assert large[1]["transfer-encoding"] == "chunked"
     assert len(large[2]) > 16_000_000 > HELD
     # The same bytes as the engine gives as a whole, with what follows the rows.
-    for sql in ("SELECT number % 70000 AS k, count() FROM numbers(140000) GROUP BY k WITH TOTALS ORDER BY k",
-                "SELECT number FROM numbers(140000) SETTINGS extremes = 1", "SELECT number FROM numbers(140000)"):  # fmt: skip
+    for sql in (
+        "SELECT number % 70000 AS k, count() FROM numbers(140000) GROUP BY k WITH TOTALS ORDER BY k",
+        "SELECT number FROM numbers(140000) SETTINGS extremes = 1",
+        "SELECT number FROM numbers(140000)",
+    ):
         for form in ("TSV", "JSONEachRow", "Native", "CSVWithNames", "JSONCompactEachRow", "RowBinary"):
             with store.session() as connection:
                 assert ask(address, sql, default_format=form)[2] == connection.query(sql, form).bytes(), (sql, form)
