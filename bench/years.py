@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -132,7 +133,7 @@ def fill(store: EmbeddedStore, rows: int) -> int:
         costs.add("decode and insert", insert)
         if (message + 1) % RANGE == 0 or message + 1 == messages:
             a = message // RANGE * RANGE
-            costs.add("rollups", lambda a=a, b=message + 1: run_range(store, TIMEZONE, "years", 0, 0, a, b))
+            costs.add("rollups", partial(run_range, store, TIMEZONE, "years", 0, 0, a, message + 1))
     wait_for_merges(store)
     million = messages * MAX_ROWS / 1e6
     print(f"filled {million:g} M rows in {time.perf_counter() - began:.0f} s\n")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from collector.sockets import BindError
-from flowtide.parts import compression, is_embedded, open_bus, open_store, prepare_bus
+from flowtide.parts import compression, is_embedded, open_bus, open_store, prepare_bus, with_admin_token
 from flowtide.roles import Health, Ready, say_plan, serve_telemetry, until_it_answers
 from flowtide.settings import Settings
 from sinks import Bus, comments
@@ -172,7 +172,7 @@ def _serve_sql(
     from sinks.http_port import HttpPort
 
     assert isinstance(store, EmbeddedStore)
-    http = HttpPort(store, settings.http, health, settings.timezone)
+    http = HttpPort(store, with_admin_token(settings).http, health, settings.timezone)
     try:
         address = http.start()
     except OSError as error:

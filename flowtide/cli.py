@@ -14,6 +14,7 @@ from enricher.subscribers import KeyFileError
 from flowtide.children import ChildFailed
 from flowtide.errors import Failure
 from flowtide.settings import Settings, SettingsError, load
+from flowtide.store_command import app as store_app
 from sinks import StoreRefused, StoreUnavailable
 from sinks.kafka_client import KafkaError
 from sinks.migrations import MigrationError
@@ -27,6 +28,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(store_app, name="store")
 
 Config = Annotated[
     Path | None, typer.Option("--config", "-c", help="TOML file of settings [default: $FLOWTIDE_CONFIG]")

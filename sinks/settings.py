@@ -102,7 +102,9 @@ class HttpSettings(Part):
     """The port that speaks ClickHouse's HTTP interface."""
 
     listen: str = Field("127.0.0.1:8123", description="HOST:PORT; a busy port: the next free one")
-    admin_token: SecretStr = Field(SecretStr(""), description="password of the user admin; empty: no admin over HTTP")
+    admin_token: SecretStr = Field(
+        SecretStr(""), description="password of the user admin; empty: one is made, in {data}/state/admin.token"
+    )
     hidden_tables: tuple[str, ...] = Field(
         (), description="tables a reader may not read, nor views over them: subscriber_1d and flows, say"
     )
