@@ -14,7 +14,7 @@ from flowtide.native_query import ask_native
 from flowtide.parts import is_embedded, open_store
 from flowtide.settings import Settings
 from flowtide.stack import runtime_file
-from sinks import StoreRefused, StoreUnavailable
+from sinks import StoreRefused, StoreUnavailable, comments
 from sinks.clickhouse import ClickHouseStore
 from sinks.embedded import EmbeddedStore
 from sinks.http_port import HttpPort
@@ -61,6 +61,7 @@ def migrate_store(settings: Settings, *, dry_run: bool) -> None:
             typer.echo(f"{len(steps)} steps to do; nothing was changed")
         else:
             migrate(store, settings.store, settings.timezone)
+            comments.tell(store)
             typer.echo(f"{len(steps)} steps done")
     except (MigrationError, StoreRefused, StoreUnavailable) as error:
         raise Failure(str(error)) from None

@@ -6,10 +6,14 @@ follow the code at every start of a store, so a column added later has its own w
 
 from collections.abc import Mapping
 
-from sinks import Store
+import structlog
+
+from sinks import Store, StoreRefused
 from sinks.inserts import literal, quoted
 from sinks.rollup_tables import STEPS
 from sinks.schema import FLOW, Column
+
+log = structlog.get_logger("sinks")
 
 _UNITS: Mapping[str, str] = {
     "octets": "octets", "octets_est": "octets", "packets": "packets", "packets_est": "packets",
@@ -197,11 +201,18 @@ INTERNAL = frozenset(STEPS)
 
 
 def tell(store: Store) -> int:
-    """Bring the engine's comments to those of the code; how many tables changed."""
-    statements = missing(store)
-    for statement in statements:
-        store.command(statement)
-    return len(statements)
+    """Bring the engine's comments to those of the code; how many tables changed.
+
+    StoreUnavailable; what the store refuses is logged and left: a comment is no reason not to start.
+    """
+    changed = 0
+    for statement in missing(store):
+        try:
+            store.command(statement)
+            changed += 1
+        except StoreRefused as error:
+            log.warning("comments refused", statement=statement[:100], reason=str(error))
+    return changed
 
 
 def missing(store: Store) -> list[str]:
