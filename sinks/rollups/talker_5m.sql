@@ -8,7 +8,7 @@
 INSERT INTO talker_5m
     (time, side, kind, prefix, length, flows, packets, packets_est, octets, octets_est, cut)
 SELECT
-    time, side, kind, prefix, length,
+    time, side, if(kind = 1, 'address', 'prefix'), prefix, length,
     sum(flows_), sum(packets_), sum(packets_est_), sum(octets_), sum(octets_est_),
     if(length = 0, max(octets_est_), 0) AS cut
 FROM
@@ -25,6 +25,7 @@ FROM
             time, side, item.1 AS kind, item.2 AS whole, item.3 AS bits,
             sum(flows__) AS flows_, sum(packets__) AS packets_, sum(packets_est__) AS packets_est_,
             sum(octets__) AS octets_, sum(octets_est__) AS octets_est_
+        -- Numbers only: keys of a fixed length are cheaper than texts.
         FROM
         (
             SELECT
@@ -32,8 +33,8 @@ FROM
                 -- IPv4 is ::ffff:0:0/96 here: /24 is 120 bits.
                 if(address >= toIPv6('::ffff:0.0.0.0') AND address <= toIPv6('::ffff:255.255.255.255'), 120, 48) AS long,
                 arrayJoin([
-                    ('address', address, toUInt8(128)),
-                    ('prefix', tupleElement(IPv6CIDRToRange(address, long), 1), toUInt8(long))
+                    (toUInt8(1), address, toUInt8(128)),
+                    (toUInt8(2), tupleElement(IPv6CIDRToRange(address, long), 1), toUInt8(long))
                 ]) AS item
             FROM
             (

@@ -171,7 +171,7 @@ def test_what_raw_no_longer_has_is_not_thrown_away(store: EmbeddedStore) -> None
 
 
 def test_days_beyond_retention_and_other_nonsense_are_refused(store: EmbeddedStore) -> None:
-    rolled(store)
+    begin_at(store, 0, 0)
     migrate(store, StoreSettings(raw_days=14, minute_days=0), TIMEZONE)
     today = datetime.now(UTC).astimezone(ZoneInfo(TIMEZONE)).date()
     with pytest.raises(RebuildRefused, match="raw lives 14 days"):
@@ -181,7 +181,8 @@ def test_days_beyond_retention_and_other_nonsense_are_refused(store: EmbeddedSto
         rebuild(store, TIMEZONE, today, tables=["flows"])
     with pytest.raises(RebuildRefused, match="the end must be after the start"):
         rebuild(store, TIMEZONE, today, today)
-    store.insert("flows", table(flows(1, bus_partition=3)), token="p")
+    now = int(datetime.now(UTC).timestamp() * 1000)
+    store.insert("flows", table(flows(1, now, bus_partition=3)), token="p")
     with pytest.raises(RebuildRefused, match="no sink of this version has begun partition 3"):
         rebuild(store, TIMEZONE, today, tables=["as_5m"])
 
