@@ -296,9 +296,7 @@ def eng_long_flows() -> Answer:
 
 def health(exporter: str, counter: str) -> int:
     return sum(
-        row["value"]
-        for row in noted("exporter_health_1m")
-        if row["exporter"] == exporter and row["counter"] == counter
+        row["value"] for row in noted("exporter_health_1m") if row["exporter"] == exporter and row["counter"] == counter
     )
 
 
