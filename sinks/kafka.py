@@ -6,18 +6,26 @@ said by exceptions: an acknowledgement that does not come (``Unacknowledged``), 
 """
 
 import socket
-import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import kafka
 import structlog
 
 from sinks import ENRICHED_STREAM, RAW_STREAM, BusUnavailable
-from sinks.kafka_client import MAX_MESSAGE_BYTES, KafkaError, Limits, arguments, take_client_log
+from sinks.kafka_client import (
+    MAX_MESSAGE_BYTES,
+    ClientHung,
+    KafkaError,
+    Limits,
+    arguments,
+    bounded,
+    take_client_log,
+)
 from sinks.kafka_consumer import KafkaConsumer
 from sinks.kafka_producer import Appender, KafkaProducer, connect
-from sinks.kafka_topics import Topics, judge, wanted
+from sinks.kafka_topics import Found, Topics, judge, wanted
 from sinks.settings import BusSettings, KafkaSettings
 
 log = structlog.get_logger("sinks.kafka")
@@ -37,7 +45,6 @@ class KafkaBus:
         self._limits = limits or Limits()
         self._arguments = arguments(settings, kafka, self._limits, member or f"flowtide-{socket.gethostname()}")
         self._identities: dict[str, str] = {}
-        self._lock = threading.Lock()
         take_client_log()
 
     @property
@@ -50,7 +57,16 @@ class KafkaBus:
         return self._kafka.topic_prefix + stream
 
     def prepare(self, say: Callable[[str], None]) -> None:
-        """Say what will be made, make it, and check what is there; KafkaError with what to run when it does not fit."""
+        """Say what will be made, make it, and check what is there.
+
+        KafkaError with what to run when it does not fit; BusUnavailable.
+        """
+        try:
+            bounded(partial(self._prepare, say), 2 * self._limits.hung_seconds, "topics")
+        except ClientHung as hung:
+            raise BusUnavailable(str(hung)) from hung
+
+    def _prepare(self, say: Callable[[str], None]) -> None:
         wants = wanted(self._settings, self._kafka)
         with Topics(self._arguments, self._limits.answer_seconds) as topics:
             found = topics.find([want.name for want in wants])
@@ -82,37 +98,41 @@ class KafkaBus:
 
     def stream_id(self, stream: str) -> str:
         """The topic's id: made again, it has another; BusUnavailable."""
-        with self._lock:
-            return self._identities.get(stream) or self._ask_identity(stream)
+        return self._identities.get(stream) or self._ask_identity(stream)
 
     def producer(self, stream: str) -> KafkaProducer:
         """Append one message at a time; BusUnavailable."""
         topic = self.topic(stream)
-        return KafkaProducer(connect(self._arguments, self._limits, topic), self._reader, topic, self._limits)
+        return KafkaProducer(self._connect(topic), self._reader, topic, self._limits)
 
     def appender(self, stream: str) -> Appender:
         """Append with many messages in flight; BusUnavailable."""
         topic = self.topic(stream)
-        return Appender(connect(self._arguments, self._limits, topic), topic, self._kafka.in_flight_bytes, self._limits)
+        return Appender(self._connect(topic), topic, self._kafka.in_flight_bytes, self._limits)
 
     def consumer(self, stream: str, group: str) -> KafkaConsumer:
         """Join a group; connects in the background, ``assigned`` is empty until then."""
 
-        def identity(_: str | None) -> str:
-            with self._lock:
-                return self._ask_identity(stream)
-
         return KafkaConsumer(
-            lambda: self._group_client(group), self.topic(stream), group, self.partitions, identity, self._limits
-        )
+            lambda: self._group_client(group), self.topic(stream), group, self.partitions,
+            lambda _: self._ask_identity(stream), self._limits,
+        )  # fmt: skip
 
     def trim(self, stream: str, partition: int, before: int) -> None:
         """Nothing: the topic's retention does it."""
 
+    def _connect(self, topic: str) -> Any:
+        work = partial(connect, self._arguments, self._limits, topic)
+        return bounded(work, self._limits.hung_seconds, f"connect {topic}")
+
     def _ask_identity(self, stream: str) -> str:
         topic = self.topic(stream)
-        with Topics(self._arguments, self._limits.answer_seconds) as topics:
-            found = topics.find([topic], configs=False)
+
+        def ask() -> dict[str, Found]:
+            with Topics(self._arguments, self._limits.answer_seconds) as topics:
+                return topics.find([topic], configs=False)
+
+        found = bounded(ask, self._limits.hung_seconds, f"describe {topic}")
         if topic not in found:
             raise BusUnavailable(f"topic {topic} does not exist (any more)")
         self._identities[stream] = found[topic].identity

@@ -2,8 +2,10 @@
 
 import importlib.util
 import logging
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -15,11 +17,16 @@ log = structlog.get_logger("sinks.kafka")
 
 MAX_MESSAGE_BYTES = 16 << 20  # an enriched message is at most 8 MB; headers and growth have the rest
 _SCHEME = "kafka://"
+T = TypeVar("T")
 _FIRST_ANSWER_SECONDS = 10.0  # of the first broker; every client that needs one tries again
 
 
 class KafkaError(Exception):
     """The broker, its topics or the settings are not as we need them; the text says what to do."""
+
+
+class ClientHung(Exception):  # noqa: N818
+    """The client library never came back from a call: what it holds is given up and opened anew."""
 
 
 class MemberTaken(BusUnavailable):
@@ -35,6 +42,11 @@ class Limits:
     max_poll_seconds: float = 300.0  # the client's own thread polls all the time: only a hung process is this late
     buffer_bytes: int = 64 << 20  # read ahead of the service: eight of the largest enriched messages
     metadata_seconds: float = 15.0  # how late new partitions are noticed
+
+    @property
+    def hung_seconds(self) -> float:
+        """Beyond this a call of the library does not come back: it is several requests, each with its own bound."""
+        return 4 * self.answer_seconds
 
 
 def servers(url: str) -> list[str]:
@@ -80,6 +92,31 @@ def arguments(bus: BusSettings, kafka: KafkaSettings, limits: Limits, client_id:
             "sasl_plain_password": kafka.password.get_secret_value(),
         }
     return found
+
+
+def bounded(work: Callable[[], T], seconds: float, what: str) -> T:
+    """What ``work`` gives or raises; ClientHung when it does not within ``seconds``.
+
+    The library waits without a bound for its network thread (``NetworkSelector.run``), and an answer that is lost there
+    would stop a stream silently and for good.
+    """
+    result: list[T] = []
+    failure: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            result.append(work())
+        except BaseException as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=run, name=f"kafka {what}", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise ClientHung(f"{what}: no answer in {seconds:.0f} s, not even an error")
+    if failure:
+        raise failure[0]
+    return result[0]
 
 
 def _ms(seconds: float) -> int:

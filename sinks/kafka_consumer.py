@@ -4,6 +4,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import kafka
@@ -11,7 +12,7 @@ import kafka.errors
 import structlog
 
 from sinks import BusUnavailable, Committed, GenerationLost, Message, OffsetGone, metrics
-from sinks.kafka_client import KafkaError, Limits, MemberTaken
+from sinks.kafka_client import ClientHung, KafkaError, Limits, MemberTaken, bounded
 from sinks.kafka_producer import read_headers, size_of
 from sinks.telemetry import limited
 
@@ -93,6 +94,7 @@ class KafkaConsumer:
         self._client: Any = None
         self._identity: str | None = None
         self._full = False
+        self._turned = time.monotonic()  # when the client's thread last came round
         self._thread = threading.Thread(target=self._run, name=f"kafka {topic} {group}", daemon=True)
         self._thread.start()
 
@@ -194,6 +196,7 @@ class KafkaConsumer:
 
     def _run(self) -> None:
         while not self._stopping:
+            self._turned = time.monotonic()
             try:
                 self._turn()
             except kafka.errors.FencedInstanceIdError:
@@ -219,6 +222,7 @@ class KafkaConsumer:
             self._pause_for(_RETRY_SECONDS)
             return
         while self._tasks:
+            self._turned = time.monotonic()
             self._do(self._tasks.popleft())
             if self._client is None:
                 return
@@ -257,7 +261,8 @@ class KafkaConsumer:
             return
         self._change(())
         try:
-            client.close(autocommit=False, timeout_ms=int(self._limits.close_seconds * 1000))
+            work = partial(client.close, autocommit=False, timeout_ms=int(self._limits.close_seconds * 1000))
+            bounded(work, self._limits.hung_seconds, f"close {self._topic}")
         except Exception as error:  # it is gone either way
             log.warning("a kafka consumer did not close", topic=self._topic, error=repr(error))
 
@@ -385,6 +390,8 @@ class KafkaConsumer:
             raise GenerationLost(str(self._refused))
         if self._seen != self._epoch:
             raise GenerationLost(f"{self._topic}: the partitions were given out anew")
+        if (silent := time.monotonic() - self._turned) > self._limits.hung_seconds:
+            raise ClientHung(f"{self._topic}: the client has not come back for {silent:.0f} s")
 
     def _take(self, max_bytes: int) -> list[Message]:
         messages: list[Message] = []
@@ -414,7 +421,7 @@ class KafkaConsumer:
         # Twice: the thread may be in the middle of another request of the same bound.
         if not task.done.wait(3 * self._limits.answer_seconds):
             task.epoch = -1  # not begun: never
-            raise BusUnavailable(f"{self._topic}: no answer in {3 * self._limits.answer_seconds:.0f} s")
+            raise ClientHung(f"{self._topic}: no answer in {3 * self._limits.answer_seconds:.0f} s")
         if task.error is not None:
             raise task.error
         return task.value  # type: ignore[no-any-return]

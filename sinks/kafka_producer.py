@@ -4,6 +4,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import kafka
@@ -11,7 +12,7 @@ import kafka.errors
 import structlog
 
 from sinks import BusFull, BusUnavailable, Headers, MessageRefused, Unacknowledged, metrics
-from sinks.kafka_client import MAX_MESSAGE_BYTES, Limits
+from sinks.kafka_client import MAX_MESSAGE_BYTES, Limits, bounded
 
 log = structlog.get_logger("sinks.kafka")
 
@@ -203,7 +204,8 @@ class KafkaProducer:
         if self._reader is None:
             self._reader = self._make_reader()
         try:
-            return self._read_last(self._reader, kafka.TopicPartition(self._topic, partition))
+            work = partial(self._read_last, self._reader, kafka.TopicPartition(self._topic, partition))
+            return bounded(work, self._limits.hung_seconds, f"tail of {self._topic}/{partition}")
         except kafka.errors.KafkaError as error:
             raise BusUnavailable(f"{self._topic}/{partition}: {error!r}") from error
 
