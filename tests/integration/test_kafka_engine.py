@@ -46,7 +46,8 @@ def test_the_kafka_engine_reads_enriched_messages(broker: Broker, empty_store: E
     found, deadline = [0, 0], time.monotonic() + _SECONDS
     while found[0] < 4_000 and time.monotonic() < deadline:
         part = empty_store.query(
-            "SELECT count() AS n, sum(octets) AS o FROM enriched_topic SETTINGS stream_like_engine_allow_direct_select = 1"
+            "SELECT count() AS n, sum(octets) AS o FROM enriched_topic"
+            " SETTINGS stream_like_engine_allow_direct_select = 1"
         ).to_pylist()[0]
         found = [found[0] + part["n"], found[1] + part["o"]]
     assert found == [4_000, octets]
