@@ -48,7 +48,7 @@ def same(one: Store, two: Store) -> None:
 @pytest.fixture
 def known(store: EmbeddedStore) -> EmbeddedStore:
     """Known flows of two days and more, all that they become, and observations."""
-    store_flows(store, known_rows()[600:1100])
+    store_flows(store, known_rows()[1200:1700])
     store_observations(store, known_observations())
     return store
 
@@ -66,7 +66,7 @@ def test_rows_and_rollups_are_the_same_after_a_restore(
     assert left == [{"n": 0}] and not is_done(known, ALL, 9, 0, 1)
     # Any other program reads it.
     rows = pq.read_table(sorted((tmp_path / "b" / "flows").iterdir())).to_pylist()
-    assert sum(row["octets_est"] for row in rows) == sum(row["octets_est"] for row in known_rows()[600:1100])
+    assert sum(row["octets_est"] for row in rows) == sum(row["octets_est"] for row in known_rows()[1200:1700])
 
 
 def test_a_restore_that_was_cut_short_goes_on(
@@ -98,7 +98,7 @@ def test_only_chosen_tables_and_local_days(known: EmbeddedStore, other: Embedded
     made = backup(known, tmp_path / "b", ["flows", "port_1d"], day, date(2026, 9, 20))
     # Local days of Tokyo are nine hours ahead of UTC.
     begin = 1_789_657_200_000
-    wanted = [row["ts"] for row in known_rows()[600:1100] if begin <= row["ts"] < begin + 2 * 86_400_000]
+    wanted = [row["ts"] for row in known_rows()[1200:1700] if begin <= row["ts"] < begin + 2 * 86_400_000]
     assert 0 < made.tables["flows"]["count()"] == len(wanted) < 500
     assert set(made.tables) == {"flows", "port_1d"}
     restore(other, tmp_path / "b", FOR_EVER, TIMEZONE)
