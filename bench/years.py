@@ -133,6 +133,7 @@ def fill(store: EmbeddedStore, rows: int) -> int:
         costs.add("decode and insert", insert)
         if (message + 1) % RANGE == 0 or message + 1 == messages:
             a = message // RANGE * RANGE
+            print(f"{message + 1} of {messages} messages", file=sys.stderr, flush=True)
             costs.add("rollups", partial(run_range, store, TIMEZONE, "years", 0, 0, a, message + 1))
     wait_for_merges(store)
     million = messages * MAX_ROWS / 1e6
