@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from collector.capture import Capture
 from collector.datagrams import Datagrams
@@ -28,11 +29,16 @@ def datagrams(name: str) -> tuple[tuple[str, bytes, int], ...]:
     return tuple((each.exporter, bytes(each.payload), each.time_ms) for each in Capture(file))
 
 
-def names() -> list[str]:
+def names(largest: float = float("inf")) -> list[ParameterSet]:
+    """Captures of more octets than ``largest`` are left to the long runs."""
     try:
-        return sorted(file.stem for file in Path(shared_folder("captures", "pcap")).glob("*.pcap"))
+        files = sorted(Path(shared_folder("captures", "pcap")).glob("*.pcap"))
     except (pytest.skip.Exception, pytest.fail.Exception):
-        return ["without captures"]  # the test itself says so
+        return [pytest.param("without captures")]  # the test itself says so
+    return [
+        pytest.param(file.stem, marks=[pytest.mark.soak] if file.stat().st_size > largest else [], id=file.stem)
+        for file in files
+    ]
 
 
 def feed(decoder: Decoder, sent: tuple[tuple[str, bytes, int], ...]) -> Counter[tuple[object, ...]]:
@@ -62,7 +68,7 @@ def counts(*decoders: Decoder) -> Counter[tuple[str, int, str]]:
     return found
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", names(largest=1e6))
 def test_both_halves_are_the_whole(name: str) -> None:
     """Saved and restored between any two datagrams: the same rows, counters and names."""
     sent = datagrams(name)
@@ -91,7 +97,7 @@ def _steady(counted: Counter[tuple[str, int, str]]) -> Counter[tuple[str, int, s
     return Counter({key: value for key, value in counted.items() if not key[2].startswith(("sequence_", "told_"))})
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", names(largest=1e6))
 def test_a_crash_keeps_every_record_whose_template_was_saved(name: str) -> None:
     """The state of a running decoder is enough for the rest; only what waits for its template is in no such state."""
     sent = datagrams(name)
