@@ -73,14 +73,16 @@ def measure(folder: Path, rate: int, seconds: float, broker: Broker | None = Non
             lags += lag[:1]
         assert load.stdout
         sent = json.loads(load.stdout.read())["flows"]
-        visible, deadline = -1.0, time.monotonic() + 60
-        while time.monotonic() < deadline:
+        visible, still, deadline = -1.0, 0, time.monotonic() + 60
+        while time.monotonic() < deadline and still < 5:
             now = ask(http, "SELECT count() FROM flows WHERE copy != 1")[0]
             rolled = ask(http, "SELECT sum(flows) FROM bucket_1m")[0]
-            if now == visible and rolled >= now:
+            if now >= sent and rolled >= now:
                 break
+            still = still + 1 if now == visible else 0  # what has not come by then does not come
             visible = now
             time.sleep(1)
+        visible = now
         spent = {name: cpu_seconds(pid) - before[name] for name, pid in pids.items()}
     finally:
         stack.close()
