@@ -119,7 +119,9 @@ class Broker:
         if not (self.folder / "data" / "meta.properties").exists():
             cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
             scram = [word for user in self.add_scram for word in ("--add-scram", user)]
-            self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(config), *scram).wait(60)
+            # With the equals sign: an id may begin with a minus.
+            words = ["format", f"--cluster-id={cluster}", "-c", str(config), *scram]
+            self._java("kafka.tools.StorageTool", *words).wait(60)
         self.process = self._java("kafka.Kafka", str(config))
         deadline = time.monotonic() + timeout_seconds
         while not self._answers():
