@@ -24,9 +24,9 @@ demo: $(VENV)/.demo
 	$(BIN)/flowtide demo $(if $(DEMO_SECONDS),--for $(DEMO_SECONDS))
 
 # Many tests wait for a process or a broker more than they compute: three at once on two cores.  A file stays together,
-# because its tests share an engine or a broker.
+# because its tests share an engine or a broker; the long files come first in the alphabet, and so at the start.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -203,6 +203,7 @@ def test_two_enrichers_and_two_sinks_over_a_broker(tmp_path: Path, processes: li
         assert one.stop() == 0, one.log.read_text()[-2000:]
 
 
+@pytest.mark.soak
 def test_run_before_its_broker_is_there(tmp_path: Path, processes: list[Process], broker: Broker) -> None:
     write_leases(tmp_path / "leases.csv", 1)
     late = Broker(tmp_path / "broker")  # the session's own shows that this machine can run one

@@ -173,6 +173,7 @@ def new_trial(broker: Broker, tmp_path: Path) -> Iterator[Callable[[int], Trial]
         trial.close()
 
 
+@pytest.mark.soak
 def test_a_kill_at_telling_points(new_trial: Callable[[int], Trial]) -> None:
     points = {"collector": ["while producing"], "shipper": ["after send"], "enricher": ["after send"],
               "sink": ["between rollups"]}  # fmt: skip
@@ -180,6 +181,7 @@ def test_a_kill_at_telling_points(new_trial: Callable[[int], Trial]) -> None:
     print(found)
 
 
+@pytest.mark.soak
 def test_a_stop_at_telling_points(new_trial: Callable[[int], Trial]) -> None:
     found = stops(new_trial(2), {"enricher": ["before produce"], "sink": ["after plan"]})
     print(found)
