@@ -37,5 +37,5 @@ def test_both_versions_of_a_capture_are_counted_whole(running: Running, tmp_path
     )[0]
     assert flagged == {"flagged": 680, "rows": 680}
     running.wait(lambda: running.query("SELECT sum(octets) AS o FROM bucket_1m")[0]["o"] == 2 * 829_112, 20)
-    assert running.query("SELECT sum(octets) AS o FROM port_1h")[0]["o"] == 2 * 829_112
+    running.wait(lambda: running.query("SELECT sum(octets) AS o FROM port_1h")[0]["o"] == 2 * 829_112, 20)
     assert running.stop() == 0

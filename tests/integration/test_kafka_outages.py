@@ -38,6 +38,7 @@ def client_threads() -> int:
     return sum("kafka" in thread.name for thread in threading.enumerate())
 
 
+@pytest.mark.soak
 def test_both_ends_go_on_after_a_killed_broker_is_back(running: Broker) -> None:
     bus = bus_of(running, limits=replace(QUICK, answer_seconds=20.0))
     producer, consumer = bus.producer(RAW_STREAM), bus.consumer(RAW_STREAM, "sink")
@@ -67,6 +68,7 @@ def test_both_ends_go_on_after_a_killed_broker_is_back(running: Broker) -> None:
     consumer.close()
 
 
+@pytest.mark.soak
 def test_without_a_broker_nothing_hangs_and_all_say_so(running: Broker) -> None:
     bus = bus_of(running)
     running.kill()
@@ -127,6 +129,7 @@ def test_a_stalled_broker_leaves_nobody_in_doubt(running: Broker) -> None:
     assert {"a", "d"} <= set(on_one)
 
 
+@pytest.mark.soak
 def test_an_appender_over_a_stalled_broker_refuses_at_its_bound(running: Broker) -> None:
     bus = bus_of(running, in_flight_bytes=2 << 20)
     appender = bus.appender(RAW_STREAM)

@@ -55,6 +55,7 @@ class Filling:
         self._thread.join()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "outages", [("stalled",), pytest.param(("killed", "stalled", "killed"), marks=pytest.mark.soak)]
 )

@@ -75,6 +75,7 @@ def test_a_month_keeps_its_other_days_and_what_comes_late_still_adds(store: Embe
     compare(store, rows, TIMEZONE)
 
 
+@pytest.mark.soak
 def test_a_range_that_ran_before_adds_nothing_after(store: EmbeddedStore) -> None:
     rows = rolled(store)
     rebuild(store, TIMEZONE, DAY, tables=SOME)
@@ -125,6 +126,7 @@ def test_new_ranges_wait_for_a_hold_and_go_on_after_it(store: EmbeddedStore) -> 
     assert store.query(flows_of).to_pylist() != before
 
 
+@pytest.mark.soak
 def test_a_rebuild_while_a_sink_works(store: EmbeddedStore) -> None:
     rows = insert(store, some_flows())
     sink = Rollups(store, SinkSettings(rollup_rows=1), TIMEZONE)
@@ -156,6 +158,7 @@ def test_a_rebuild_while_a_sink_works(store: EmbeddedStore) -> None:
     compare(store, rows, TIMEZONE)
 
 
+@pytest.mark.soak
 def test_what_raw_no_longer_has_is_not_thrown_away(store: EmbeddedStore) -> None:
     rolled(store)
     store.command(f"ALTER TABLE flows DELETE WHERE ts >= fromUnixTimestamp64Milli(toInt64({MIDNIGHT}))"

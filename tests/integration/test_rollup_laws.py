@@ -133,7 +133,10 @@ _MOMENTS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("zone", ["Asia/Tokyo", "Asia/Kolkata", "Europe/Paris", "Australia/Lord_Howe"])
+LONG_RUN = pytest.param("Australia/Lord_Howe", marks=pytest.mark.soak)  # half an hour of summer time
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "Asia/Kolkata", "Europe/Paris", LONG_RUN])
 def test_days_and_hours_are_local_over_clock_changes(empty_store: EmbeddedStore, zone: str) -> None:
     migrate(empty_store, FOR_EVER, zone)
     chance = random.Random(zone)

@@ -34,7 +34,13 @@ def many_groups(store: EmbeddedStore) -> int:
     return rows
 
 
-@pytest.mark.parametrize("name", rollups.NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in ("bucket_1m", "subscriber_1d", "talker_5m") else pytest.mark.soak)
+        for name in rollups.NAMES
+    ],
+)
 def test_a_large_rollup_is_one_part_a_partition_and_counts_once(store: EmbeddedStore, name: str) -> None:
     rows = many_groups(store)
     store.command("SYSTEM STOP MERGES")

@@ -69,6 +69,7 @@ def test_rows_and_rollups_are_the_same_after_a_restore(
     assert sum(row["octets_est"] for row in rows) == sum(row["octets_est"] for row in known_rows()[1200:1700])
 
 
+@pytest.mark.soak
 def test_a_restore_that_was_cut_short_goes_on(
     known: EmbeddedStore, other: EmbeddedStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
