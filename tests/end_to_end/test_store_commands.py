@@ -34,6 +34,7 @@ def store(running: Running, *words: str) -> str:
     return done.stdout
 
 
+@pytest.mark.soak
 def test_status_backup_export_and_rebuild_while_it_runs_and_a_restore_behind_the_bus(
     running: Running, tmp_path: Path
 ) -> None:
