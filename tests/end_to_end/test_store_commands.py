@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 
 from tests.end_to_end.conftest import Running
 from tests.end_to_end.test_commands import flowtide
