@@ -150,9 +150,9 @@ def check(cluster: Cluster, sent: int) -> None:
     # As much time as an hour's backlog takes on a machine that does other things: what counts is that it ends.
     cluster.wait(lambda: cluster.outbox() <= 2, 600)  # counters are published all the time
     cluster.collect.stop()  # publishes its last counters; the shipper empties the outbox
-    cluster.wait(lambda: caught_up(address), 600, 2)
+    cluster.wait(lambda: caught_up(address), 1200, 2)
     wanted = expected_rows(read_topic(address, ENRICHED_STREAM))
-    cluster.wait(lambda: sum(stored_rows(cluster).values()) >= sum(wanted.rows.values()), 600, 2)
+    cluster.wait(lambda: sum(stored_rows(cluster).values()) >= sum(wanted.rows.values()), 1200, 2)
     for member in (*cluster.enrichers, *cluster.sinks):  # rollups are finished by a stop
         if member.alive:
             assert member.stop(120) == 0, member.tail()
