@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO_SECONDS ?=
+# What the tests keep for a moment only: in memory where there is room, because every commit waits for the disk.
+TMPDIR ?= $(shell test "$$(df -k --output=avail /dev/shm 2>/dev/null | tail -1)" -gt 4194304 2>/dev/null && echo /dev/shm || echo /tmp)
 
 .PHONY: demo test check bench soak lock clean
 
@@ -26,7 +28,7 @@ demo: $(VENV)/.demo
 # Many tests wait for a process or a broker more than they compute: three at once on two cores.  A file stays together,
 # because its tests share an engine or a broker; the long files come first in the alphabet, and so at the start.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	TMPDIR=$(TMPDIR) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -217,7 +217,7 @@ def _run_stack(settings: Settings, *, collect_only: bool) -> None:
             typer.echo(f"SQL:     curl '{addresses.http}/?query=SELECT+count()+FROM+flowtide.flows'")
         places = (addresses.http and f"{addresses.http}/metrics", addresses.collector_metrics, addresses.ship_metrics)
         typer.echo(f"metrics: {', '.join(place for place in places if place)}; health: /healthz")
-        typer.echo(f"bus:     {settings.bus.url}")
+        typer.echo(f"bus:     {settings.filled(settings.bus.url)}")
         typer.echo(f"data in {settings.data.resolve()}; stop with Ctrl-C")
         sys.stdout.flush()
         stack.run(stop)

@@ -199,13 +199,15 @@ def _bus(settings: Settings) -> Finding:
         if not isinstance(bus, Spool):
             bus.prepare(said.append)  # type: ignore[attr-defined]
     except Exception as error:  # the client raises many kinds, and each is what to tell
-        return Finding("bus", False, f"{settings.bus.url}: {error}")
-    text = f"{settings.bus.url}: {settings.bus.partitions} partitions" + "".join(f"; {line}" for line in said)
+        return Finding("bus", False, f"{settings.filled(settings.bus.url)}: {error}")
+    text = f"{settings.filled(settings.bus.url)}: {settings.bus.partitions} partitions" + "".join(
+        f"; {line}" for line in said
+    )
     return Finding("bus", not said, text)
 
 
 def _outbox(settings: Settings) -> Finding:
-    folder = Path(settings.bus.outbox.replace("{data}", str(settings.data)))
+    folder = Path(settings.filled(settings.bus.outbox))
     if not folder.is_dir():
         return Finding("outbox", True, f"{folder}: not made yet")
     outbox = open_outbox(settings)

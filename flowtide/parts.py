@@ -72,7 +72,7 @@ def open_outbox(settings: Settings) -> Spool:
     """Where the collector writes: the spool, or what waits to be shipped to Kafka; SpoolError."""
     if not is_kafka(settings):
         return _spool(settings)
-    folder = Path(settings.bus.outbox.replace("{data}", str(settings.data)))
+    folder = Path(settings.filled(settings.bus.outbox))
     return Spool(folder, settings.bus, streams=(RAW_STREAM,))
 
 

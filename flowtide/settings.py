@@ -79,7 +79,11 @@ class Settings(BaseSettings):
         found, _, path = url.partition(":")
         if found != scheme or not path:
             raise SettingsError(f"{url!r}: this version knows {scheme}:DIRECTORY here")
-        return Path(path.replace("{data}", str(self.data)))
+        return Path(self.filled(path))
+
+    def filled(self, text: str) -> str:
+        """A path or URL of the settings with the data directory in its place."""
+        return text.replace("{data}", str(self.data))
 
 
 _file_in_force: Path | None = None

@@ -48,7 +48,8 @@ def _say_ready(settings: Settings, command: str, runtime: Path, facts: Mapping[s
     said = {name: f"http://{address_of(facts[name])}" for name in ("http", "metrics") if name in facts}
     runtime.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(runtime, json.dumps(said).encode())
-    typer.echo(f"bus:     {settings.bus.url}" if command != "serve" else f"store:   {settings.store.url}")
+    typer.echo(f"store:   {settings.filled(settings.store.url)}" if command == "serve"
+               else f"bus:     {settings.filled(settings.bus.url)}")  # fmt: skip
     if "http" in said:
         typer.echo(f"SQL:     curl '{said['http']}/?query=SELECT+count()+FROM+flowtide.flows'")
     if command == "serve" and admin_token_file(settings).exists():

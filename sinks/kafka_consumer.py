@@ -14,6 +14,7 @@ import structlog
 from sinks import BusUnavailable, Committed, GenerationLost, Message, OffsetGone, metrics
 from sinks.kafka_client import ClientHung, KafkaError, Limits, MemberTaken, bounded
 from sinks.kafka_producer import read_headers, size_of
+from sinks.kafka_tasks import Tasks
 from sinks.telemetry import limited
 
 log = structlog.get_logger("sinks.kafka")
@@ -29,20 +30,6 @@ _GENERATION_ERRORS = (
     kafka.errors.UnknownMemberIdError,
 )
 T = TypeVar("T")
-
-
-class _Task:
-    """A call of the service's thread, done by the client's."""
-
-    def __init__(self, work: Callable[[Any], Any], epoch: int) -> None:
-        self.work, self.epoch = work, epoch
-        self.done = threading.Event()
-        self.value: Any = None
-        self.error: Exception | None = None
-
-    def fail(self, error: Exception) -> None:
-        self.error = error
-        self.done.set()
 
 
 class _Listener(kafka.ConsumerRebalanceListener):  # type: ignore[misc]
@@ -79,8 +66,8 @@ class KafkaConsumer:
         self._connect, self._topic, self._group, self._limits = connect, topic, group, limits
         self._partitions, self._stream_id = partitions, stream_id
         self._changed = threading.Condition()
-        self._wake = threading.Event()
-        self._tasks: deque[_Task] = deque()
+        # Thrice: the thread may be in the middle of another request of the same bound.
+        self._tasks = Tasks(topic, 3 * limits.answer_seconds)
         self._buffer: deque[Message | OffsetGone] = deque()
         self._buffered = 0
         self._epoch = 0  # grows whenever partitions are given out or taken
@@ -166,7 +153,7 @@ class KafkaConsumer:
     def close(self) -> None:
         """Leave the group (a static member keeps its place) and end the thread."""
         self._stopping = True
-        self._wake.set()
+        self._tasks.asked.set()
         self._thread.join(2 * self._limits.close_seconds)  # in the middle of a request it ends later, by itself
 
     # -- called by the client's threads
@@ -204,26 +191,25 @@ class KafkaConsumer:
             except kafka.errors.KafkaError as error:
                 limited(log.error, f"poll {self._topic}", "kafka does not answer as it should", topic=self._topic,
                         error=repr(error))  # fmt: skip
-                self._pause_for(_RETRY_SECONDS)
+                self._tasks.pause(_RETRY_SECONDS)
             except Exception as error:  # this thread's end would be a silent stop of the stream
                 log.error("kafka reader begins again", topic=self._topic, error=repr(error), exc_info=True)
                 self._disconnect()
-                self._pause_for(_RETRY_SECONDS)
+                self._tasks.pause(_RETRY_SECONDS)
         self._disconnect()
-        self._fail_tasks("the reader is closed")
+        self._tasks.fail("the reader is closed")
 
     def _turn(self) -> None:
         if self._refused is not None:
-            self._fail_tasks(str(self._refused))
-            self._pause_for(_RETRY_SECONDS)
+            self._tasks.fail(str(self._refused))
+            self._tasks.pause(_RETRY_SECONDS)
             return
         if self._client is None and not self._reconnect():
-            self._fail_tasks("no broker answers")
-            self._pause_for(_RETRY_SECONDS)
+            self._tasks.fail("no broker answers")
+            self._tasks.pause(_RETRY_SECONDS)
             return
-        while self._tasks:
+        while self._tasks.do_one(self._client, lambda: self._epoch):
             self._turned = time.monotonic()
-            self._do(self._tasks.popleft())
             if self._client is None:
                 return
         client = self._client
@@ -231,7 +217,7 @@ class KafkaConsumer:
         read = self._read(client)
         self._check_topic(client)
         if not read:
-            self._pause_for(_IDLE_SECONDS)
+            self._tasks.pause(_IDLE_SECONDS)
 
     def _reconnect(self) -> bool:
         try:
@@ -265,17 +251,6 @@ class KafkaConsumer:
             bounded(work, self._limits.hung_seconds, f"close {self._topic}")
         except Exception as error:  # it is gone either way
             log.warning("a kafka consumer did not close", topic=self._topic, error=repr(error))
-
-    def _do(self, task: _Task) -> None:
-        try:
-            if task.epoch != self._epoch:
-                raise GenerationLost(f"{self._topic}: the partitions were given out anew")
-            task.value = task.work(self._client)
-        except kafka.errors.KafkaError as error:
-            task.error = BusUnavailable(f"{self._topic}: {error!r}")
-        except Exception as error:
-            task.error = error
-        task.done.set()
 
     def _read(self, client: Any) -> int:
         """Move what the client has into the buffer; returns the number of messages."""
@@ -375,14 +350,6 @@ class KafkaConsumer:
         self._disconnect()
         return taken
 
-    def _fail_tasks(self, text: str) -> None:
-        while self._tasks:
-            self._tasks.popleft().fail(BusUnavailable(f"{self._topic}: {text}"))
-
-    def _pause_for(self, seconds: float) -> None:
-        self._wake.wait(seconds)
-        self._wake.clear()
-
     # -- both
 
     def _check(self) -> None:
@@ -409,22 +376,14 @@ class KafkaConsumer:
             size += size_of(item.headers, bytes(item.body))
         self._buffered -= size
         if self._full:
-            self._wake.set()
+            self._tasks.asked.set()
         return messages
 
     def _ask(self, work: Callable[[Any], T]) -> T:
         with self._changed:
             self._check()
-            task = _Task(work, self._seen)
-            self._tasks.append(task)
-        self._wake.set()
-        # Twice: the thread may be in the middle of another request of the same bound.
-        if not task.done.wait(3 * self._limits.answer_seconds):
-            task.epoch = -1  # not begun: never
-            raise ClientHung(f"{self._topic}: no answer in {3 * self._limits.answer_seconds:.0f} s")
-        if task.error is not None:
-            raise task.error
-        return task.value  # type: ignore[no-any-return]
+            epoch = self._seen
+        return self._tasks.ask(work, epoch)
 
     def _place(self, partition: int) -> Any:
         return kafka.TopicPartition(self._topic, partition)

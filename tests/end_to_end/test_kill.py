@@ -63,28 +63,19 @@ def run_trial(folder: Path, kills: list[tuple[str, float]], rate: int) -> None:
         for victim, pause in kills:
             loads.append(
                 subprocess.Popen(
-                    [
-                        sys.executable,
-                        "-m",
-                        "bench.load",
-                        "--to",
-                        f"127.0.0.1:{stack.port}",
-                        "--rate",
-                        str(rate),
-                        "--seconds",
-                        str(pause + 1.5),
-                        "--exporters",
-                        "8",
-                    ],
-                    cwd=REPOSITORY,
-                    stdout=subprocess.PIPE,
+                    [sys.executable, "-m", "bench.load", "--to", f"127.0.0.1:{stack.port}", "--rate", str(rate),
+                     "--seconds", "120", "--exporters", "8"],
+                    cwd=REPOSITORY, stdout=subprocess.PIPE,
                 )
-            )
+            )  # fmt: skip
+            wait_for_more(stack)  # else the kill may come before the first flow
             time.sleep(pause)
             stack.kill_one(victim)
+            wait_for_more(stack)
+            loads[-1].terminate()
             sent += json.loads(loads[-1].communicate(timeout=60)[0])["flows"]
         stack.wait(lambda: len(stack.children()) == 2, 30)
-        settle(lambda: len(stored_rows(stack)), 60)
+        settle(lambda: newest(stack), 60)
         assert stack.stop() == 0  # finishes what the bus holds, rollups too
         raw = accepted(read_spool(stack.data / "bus", 2, RAW_STREAM))
         wanted = expected_rows(read_spool(stack.data / "bus", 2, ENRICHED_STREAM))
@@ -107,6 +98,22 @@ def run_trial(folder: Path, kills: list[tuple[str, float]], rate: int) -> None:
                 load.kill()
                 load.communicate()
         stack.kill()
+
+
+def newest(stack: Trial) -> int:
+    """The number of messages of flows that are stored."""
+    return int(stack.query("SELECT uniqExact(bus_partition, bus_offset) AS n FROM flows")[0]["n"])
+
+
+def wait_for_more(stack: Trial) -> None:
+    """Until a message arrives that was not there at the first look."""
+    looks: list[int] = []
+
+    def more() -> bool:
+        looks.append(newest(stack))
+        return looks[-1] > looks[0]
+
+    stack.wait(more, 60)
 
 
 def settle(measure: Callable[[], int], timeout: float) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,8 @@ from sinks.migrations import migrate
 from tests.broker.fixtures import broker as broker
 from tests.stored import FOR_EVER, TIMEZONE
 
+Facts = list[list[dict[str, Any]]]
+KEPT = ("schema_version", "setting")
 _numbers = itertools.count()
 
 
@@ -30,7 +33,58 @@ def empty_store(engine: EmbeddedStore) -> Iterator[EmbeddedStore]:
 
 
 @pytest.fixture
-def store(empty_store: EmbeddedStore) -> EmbeddedStore:
-    """A database with all tables, which forgets nothing."""
+def fresh_store(empty_store: EmbeddedStore) -> EmbeddedStore:
+    """A database with all tables that no test had before: where partitions are exchanged, tokens outlive their rows."""
     migrate(empty_store, FOR_EVER, TIMEZONE)
     return empty_store
+
+
+class Made:
+    """Databases with all tables.  Making one costs as much as a test, so one that is given back is emptied and lent
+    again, if its tables and settings are still as they were made."""
+
+    def __init__(self, engine: EmbeddedStore) -> None:
+        self._engine = engine
+        self._free: list[EmbeddedStore] = []
+        self._facts: dict[str, Facts] = {}
+
+    def lend(self) -> EmbeddedStore:
+        """An empty one."""
+        if self._free:
+            return self._free.pop()
+        store = self._engine.in_database(f"made_{next(_numbers)}")
+        migrate(store, FOR_EVER, TIMEZONE)
+        self._facts[store.database] = facts(store)
+        return store
+
+    def take_back(self, store: EmbeddedStore) -> None:
+        """Emptied, or dropped."""
+        sql = "SELECT name FROM system.tables WHERE database = currentDatabase() AND total_rows > 0"
+        full = {row["name"] for row in store.query(sql).to_pylist()} - set(KEPT)
+        # What dictionaries hold in memory would outlive their table.
+        if any(name.startswith("network") for name in full) or facts(store) != self._facts[store.database]:
+            self._engine.command(f"DROP DATABASE {store.database} SYNC")
+            return
+        for name in full:
+            store.command(f"TRUNCATE TABLE {name} SYNC")  # forgets its tokens, too
+        self._free.append(store)
+
+
+def facts(store: EmbeddedStore) -> Facts:
+    """What a test may have changed beside rows."""
+    tables = store.query("SELECT name, create_table_query FROM system.tables WHERE database = currentDatabase()")
+    return [tables.to_pylist(), *(store.query(f"SELECT * FROM {name} ORDER BY ALL").to_pylist() for name in KEPT)]
+
+
+@pytest.fixture(scope="session")
+def made(engine: EmbeddedStore) -> Made:
+    """Of this process."""
+    return Made(engine)
+
+
+@pytest.fixture
+def store(made: Made) -> Iterator[EmbeddedStore]:
+    """A database with all tables, which forgets nothing."""
+    lent = made.lend()
+    yield lent
+    made.take_back(lent)

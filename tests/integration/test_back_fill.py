@@ -21,6 +21,12 @@ from tests.stored import FOR_EVER, TIMEZONE
 OLD = ("bucket_1m", "bucket_end_5m", "port_1h", "subscriber_1d")
 
 
+@pytest.fixture
+def store(fresh_store: EmbeddedStore) -> EmbeddedStore:
+    """One of its own."""
+    return fresh_store
+
+
 class Dying:
     """The store, of which the process dies at a random call, before or after its effect."""
 

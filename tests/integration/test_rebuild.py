@@ -28,6 +28,12 @@ RANGES = ((0, 4), (4, 5), (5, 6))
 MIDNIGHT = int(datetime(2026, 9, 20, 15, tzinfo=UTC).timestamp() * 1000)  # of that day in Tokyo
 
 
+@pytest.fixture
+def store(fresh_store: EmbeddedStore) -> EmbeddedStore:
+    """One of its own."""
+    return fresh_store
+
+
 def some_flows(number: int = 120, seed: int = 1) -> list[dict[str, Any]]:
     """Over three days around DAY, some of them hours long and over midnight."""
     chance = random.Random(seed)

@@ -24,6 +24,12 @@ CONTENTS = (*NAMES, "flows", "audit_1m", "exporter_health_1m", "stage_1m", "expo
 
 
 @pytest.fixture
+def store(fresh_store: EmbeddedStore) -> EmbeddedStore:
+    """One of its own."""
+    return fresh_store
+
+
+@pytest.fixture
 def other(engine: EmbeddedStore) -> Iterator[EmbeddedStore]:
     """An empty database of the same engine: another machine's store, as far as tables go."""
     yield engine.in_database("elsewhere")
