@@ -41,6 +41,7 @@ class Running:
         self.config.write_text(SETTINGS.format(data=self.data, rollup_seconds=rollup_seconds, leases=leases))
         self.log = folder / "log"
         self.process: subprocess.Popen[bytes] | None = None
+        self.identity: dict[str, str] = {}  # empty: a reader's
 
     def start(self, timeout: float = 60) -> "Running":
         """Start and wait until it says where it answers."""
@@ -75,7 +76,7 @@ class Running:
     def query(self, sql: str, **parameters: str) -> list[dict[str, Any]]:
         """Rows of a SELECT through the HTTP port."""
         fields = {"default_format": "JSONEachRow", "output_format_json_quote_64bit_integers": "0"}
-        fields |= {f"param_{name}": value for name, value in parameters.items()}
+        fields |= self.identity | {f"param_{name}": value for name, value in parameters.items()}
         request = urllib.request.Request(f"{self.http}/?{urllib.parse.urlencode(fields)}", sql.encode())
         with urllib.request.urlopen(request, timeout=60) as answer:
             return [json.loads(line) for line in answer.read().splitlines()]

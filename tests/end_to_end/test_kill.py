@@ -20,7 +20,8 @@ from tests.end_to_end.conftest import Running
 from tests.end_to_end.trials import accepted, expected_rows, read_spool, rollup_differences, stored_rows
 
 REPOSITORY = Path(__file__).parents[2]
-VICTIMS = ("collector", "store", "group")
+CHILDREN = ("collector", "store")
+VICTIMS = (*CHILDREN, "group")
 
 
 def free_port(kind: socket.SocketKind) -> int:
@@ -32,7 +33,8 @@ def free_port(kind: socket.SocketKind) -> int:
 class Trial(Running):
     """A stack whose log is never trimmed, so that what was accepted can be counted afterwards."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, bus: Path | None = None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         leases = folder / "leases.csv"
         write_leases(leases, 1)  # of the subscribers whose flows bench.load sends
         super().__init__(folder, leases=str(leases))
@@ -40,7 +42,23 @@ class Trial(Running):
         text = self.config.read_text().replace(
             'listen = ["127.0.0.1:0"]', f'listen = ["127.0.0.1:{free_port(socket.SOCK_DGRAM)}"]'
         )
-        self.config.write_text(text + "\n[bus]\nsegment_bytes = 68719476736\nmax_bytes = 34359738368\n")
+        self.bus = bus or self.data / "bus"
+        self.config.write_text(
+            text + f'\n[bus]\nurl = "spool:{self.bus}"\nsegment_bytes = 68719476736\nmax_bytes = 34359738368\n'
+        )
+
+    def start(self, timeout: float = 60) -> "Trial":
+        """Started; its questions are the admin's, who has no limits."""
+        super().start(timeout)
+        self.identity = {"user": "admin", "password": (self.data / "state" / "admin.token").read_text().strip()}
+        return self
+
+    def kill_child(self, name: str) -> None:
+        """SIGKILL to the collector or the store; their parent starts it again."""
+        children = self.children()
+        if len(children) == 2:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(children[CHILDREN.index(name)], signal.SIGKILL)
 
     def kill_one(self, victim: str) -> None:
         """SIGKILL; the group is started again by us, a child by its parent."""
@@ -48,10 +66,7 @@ class Trial(Running):
             self.kill()
             self.start()
             return
-        children = self.children()
-        if len(children) == 2:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(children[0 if victim == "collector" else 1], signal.SIGKILL)
+        self.kill_child(victim)
 
 
 def run_trial(folder: Path, kills: list[tuple[str, float]], rate: int) -> None:
@@ -77,8 +92,8 @@ def run_trial(folder: Path, kills: list[tuple[str, float]], rate: int) -> None:
         stack.wait(lambda: len(stack.children()) == 2, 30)
         settle(lambda: newest(stack), 60)
         assert stack.stop() == 0  # finishes what the bus holds, rollups too
-        raw = accepted(read_spool(stack.data / "bus", 2, RAW_STREAM))
-        wanted = expected_rows(read_spool(stack.data / "bus", 2, ENRICHED_STREAM))
+        raw = accepted(read_spool(stack.bus, 2, RAW_STREAM))
+        wanted = expected_rows(read_spool(stack.bus, 2, ENRICHED_STREAM))
         stack.start()
         found = stored_rows(stack)
         differences = rollup_differences(stack)

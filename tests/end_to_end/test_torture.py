@@ -25,14 +25,27 @@ from flowtide.simulator.population import write_leases
 from sinks import ENRICHED_STREAM, RAW_STREAM
 from tests.broker import Broker, NoBroker
 from tests.end_to_end.cluster import Cluster, start_load
-from tests.end_to_end.test_kill import free_port
-from tests.end_to_end.trials import accepted, caught_up, expected_rows, read_topic, rollup_differences, stored_rows
+from tests.end_to_end.test_kill import CHILDREN, Trial, free_port, newest, settle, wait_for_more
+from tests.end_to_end.trials import (
+    Accepted,
+    Answers,
+    Expected,
+    accepted,
+    caught_up,
+    expected_rows,
+    read_spool,
+    read_topic,
+    rollup_differences,
+    stored_rows,
+)
 
 RECORDS = 28  # of a datagram of bench.load
 ACTIONS = (
     "kill collector", "kill ship", "kill enricher", "kill sink", "kill store", "kill broker",
     "stall broker", "stall enricher", "fill disk", "join", "leave",
 )  # fmt: skip
+
+SPOOL_ACTIONS = ("kill collector", "kill store", "stall store", "stall collector", "fill disk")
 
 
 @pytest.fixture
@@ -59,6 +72,16 @@ def small_disk(folder: Path, octets: int) -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def fill(disk: Path, seconds: float) -> None:
+    """No octet is left for so long."""
+    filler = disk / "filler"
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while file.write(bytes(1 << 20)):
+            pass
+    time.sleep(seconds)
+    filler.unlink()
 
 
 @dataclass
@@ -99,12 +122,7 @@ class Tormentor:
                 time.sleep(chance.uniform(7, 10))
                 member.signal(SIGCONT)
             case "fill disk":
-                filler = self.disk / "filler"
-                with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
-                    while file.write(bytes(1 << 20)):
-                        pass
-                time.sleep(pause)
-                filler.unlink()
+                fill(self.disk, pause)
             case "join" | "leave":
                 for members in (cluster.enrichers, cluster.sinks):
                     extra = members[2]
@@ -156,18 +174,23 @@ def check(cluster: Cluster, sent: int) -> None:
     for member in (*cluster.enrichers, *cluster.sinks):  # rollups are finished by a stop
         if member.alive:
             assert member.stop(120) == 0, member.tail()
-    raw, found = accepted(read_topic(address, RAW_STREAM)), stored_rows(cluster)
+    add_up(cluster, sent, accepted(read_topic(address, RAW_STREAM)), wanted, cluster.sinks[0].config)
+
+
+def add_up(answers: Answers, sent: int, raw: Accepted, wanted: Expected, config: Path) -> None:
+    """What was sent, what the logs hold, what is stored, what was counted as lost, and what the audit says of it."""
+    found = stored_rows(answers)
     counters = {
         (row["stage"], row["counter"]): row["value"]
-        for row in cluster.query("SELECT stage, counter, sum(value) AS value FROM stage_1m GROUP BY ALL")
+        for row in answers.query("SELECT stage, counter, sum(value) AS value FROM stage_1m GROUP BY ALL")
     }
-    rows = cluster.query("SELECT count() AS n FROM flows WHERE copy = 0")[0]["n"]
-    differences = rollup_differences(cluster)
+    rows = answers.query("SELECT count() AS n FROM flows WHERE copy = 0")[0]["n"]
+    differences = rollup_differences(answers)
     drops = counters.get(("receive", "dropped_datagrams_kernel"), 0)
     full = counters.get(("bus", "dropped_rows_bus_full"), 0)
     ledger = {name: value for (stage, name), value in counters.items() if stage == "ledger"}
     named = RECORDS * ledger.get("lost_datagrams", 0) + ledger.get("lost_rows", 0)
-    print(json.dumps({"rows": rows, "kernel drops": drops, "outbox full": full, "ledger": ledger,
+    print(json.dumps({"rows": rows, "kernel drops": drops, "bus full": full, "ledger": ledger,
                       "repeats in raw": raw.repeats, "overlaps in enriched": wanted.overlaps,
                       "rollups": differences or "equal"}))  # fmt: skip
     assert raw.missing == 0
@@ -178,8 +201,7 @@ def check(cluster: Cluster, sent: int) -> None:
     announcements = 0 if not drops else 8 * (1 + int(drops))
     assert sent - RECORDS * drops - named - full <= rows <= sent - RECORDS * drops - named - full + announcements
     audit = subprocess.run(
-        [sys.executable, "-m", "flowtide", "doctor", "--config", str(cluster.sinks[0].config), "--audit", "-1h", "now",
-         "--json"],
+        [sys.executable, "-m", "flowtide", "doctor", "--config", str(config), "--audit", "-1h", "now", "--json"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert audit.returncode == (1 if full else 0), audit.stdout + audit.stderr
@@ -187,6 +209,52 @@ def check(cluster: Cluster, sent: int) -> None:
     for later in ("enriched", "inserted", "present"):
         assert [line[later] for line in lines] == [line["published"] for line in lines], audit.stdout
     assert sum(line["decoded"] - line["published"] for line in lines) == full
+
+
+def torture_on_the_spool(folder: Path, seconds: float, rate: int, seed: int, actions: list[str]) -> None:
+    """The same of one machine without a broker: what cannot be taken over by another is stopped and goes on."""
+    chance, done = random.Random(seed), dict.fromkeys(actions, 0)
+    with small_disk(folder / "disk", 6 << 30) as disk:
+        stack = Trial(folder / "trial", disk / "bus")
+        load = None
+        try:
+            stack.start()
+            load = start_load(stack.port, rate, seconds)
+            wait_for_more(stack)
+            for action in actions:
+                done[action] += 1
+                verb, what = action.split()
+                if verb == "kill":
+                    stack.kill_child(what)
+                elif verb == "stall":
+                    pid = stack.children()[CHILDREN.index(what)]
+                    os.kill(pid, SIGSTOP)
+                    # The kernel keeps for a stopped collector what its buffer holds, and counts the rest.
+                    time.sleep(chance.uniform(5, 10) if what == "store" else chance.uniform(0.2, 2))
+                    os.kill(pid, SIGCONT)
+                else:
+                    fill(disk, chance.uniform(0.2, 2))
+                stack.wait(lambda: len(stack.children()) == len(CHILDREN))
+                time.sleep(chance.uniform(0.5, 2))
+                if load.poll() is not None:
+                    break
+            else:
+                load.terminate()
+            sent = json.loads(load.communicate(timeout=seconds + 60)[0])["flows"]
+            print(json.dumps({"sent": sent, "actions": done}))
+            settle(lambda: newest(stack), 1200)
+            assert stack.stop() == 0  # finishes what the bus holds, rollups too
+            stack.start()
+            raw = accepted(read_spool(stack.bus, 2, RAW_STREAM))
+            wanted = expected_rows(read_spool(stack.bus, 2, ENRICHED_STREAM))
+            assert {p: end for p, end in raw.ends.items() if end} == wanted.ends, "not all that was accepted"
+            add_up(stack, sent, raw, wanted, stack.config)
+            assert stack.stop() == 0
+        finally:
+            if load is not None and load.poll() is None:
+                load.kill()
+                load.communicate()
+            stack.kill()
 
 
 def test_one_of_each(own_broker: Broker, tmp_path: Path) -> None:
@@ -201,3 +269,17 @@ def test_five_minutes(own_broker: Broker, tmp_path: Path, seed: int) -> None:
     actions = list(ACTIONS) * 20
     chance.shuffle(actions)
     torture(own_broker, tmp_path, 300, 50_000, seed, actions)
+
+
+@pytest.mark.soak
+def test_one_of_each_on_the_spool(tmp_path: Path) -> None:
+    torture_on_the_spool(tmp_path, 60, 10_000, 1, list(SPOOL_ACTIONS))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", [2])
+def test_five_minutes_on_the_spool(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    actions = list(SPOOL_ACTIONS) * 20
+    chance.shuffle(actions)
+    torture_on_the_spool(tmp_path, 300, 50_000, seed, actions)
