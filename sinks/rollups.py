@@ -4,6 +4,7 @@ The next range [a, b) of stored offsets is fixed and committed before it runs, s
 rows under the same token.  The same files rebuild a day and back-fill a rollup added later, with another WHERE.
 """
 
+import time
 from collections import deque
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from sinks.settings import SinkSettings
 
 __all__ = ["NAMES", "Rollups", "Span", "of_offsets", "statement"]
 
+_DUTY = 2  # a round over all partitions begins not before so many times what the last one took: at most half the time
 _MAX_SPAN_MS = 49 * 86_400_000  # one insert over more than 100 day partitions is refused for ever
 
 
@@ -39,10 +41,11 @@ class Rollups:
         self._base: dict[int, int] = {}
         self._planned: dict[int, tuple[int, int] | None] = {}
         self._last: dict[int, float] = {}
+        self._took: dict[int, float] = {}  # seconds of the last range, by partition
 
     def forget(self) -> None:
         """The generation ended: others have the partitions, and what waited here waits there."""
-        for mapping in (self._waiting, self._rolled, self._base, self._planned, self._last):
+        for mapping in (self._waiting, self._rolled, self._base, self._planned, self._last, self._took):
             mapping.clear()
 
     def begin(self, partition: int, position: SinkPosition, stored_end: int, base: int = 0) -> None:
@@ -73,7 +76,9 @@ class Rollups:
             return None
         rows = sum(span.rows for span in waiting)
         small = rows < self._settings.rollup_rows
-        if small and not finish and now - self._last[partition] < self._settings.rollup_seconds:
+        # A range has its price whatever is in it: of many partitions, or in a slow store, they are fewer and larger.
+        pause = max(self._settings.rollup_seconds, _DUTY * sum(self._took.values()))
+        if small and not finish and now - self._last[partition] < pause:
             return None
         self._last[partition] = now
         low, high, end, taken = waiting[0].min_ms, waiting[0].max_ms, waiting[0].offset, 0
@@ -91,10 +96,12 @@ class Rollups:
         a, b = planned
         base = self._base[partition]
         suffix = f"{stream_id}/{partition}/{a}-{b}"
+        began = time.perf_counter()
         record(self._store, ALL, stream_id, partition, base, base + a, base + b, token=suffix)
         if not is_done(self._store, ALL, partition, base + a, base + b):
             run_range(self._store, self._timezone, stream_id, partition, base, a, b)
         self._rolled[partition], self._planned[partition] = b, None
+        self._took[partition] = time.perf_counter() - began
 
     def cut_until(self, partition: int, base: int) -> int:
         """Where the newest range of the stream that begins at ``base`` ended, by the table for people.

@@ -7,6 +7,7 @@ SELECT
     service, segment, access, ip_version, direction, proto, port, no_port,
     sum(flows_), sum(packets_), sum(packets_est_), sum(octets_), sum(octets_est_)
 FROM {port_range}
+WHERE {range}
 GROUP BY day, service, segment, access, ip_version, direction, proto, port, no_port
 -- The order makes the result one piece, without which a repeat under the same token is not recognised.
 ORDER BY day

@@ -128,6 +128,18 @@ class Trial:
                 raise AssertionError(f"not within {seconds} s: {what}\n" + "\n".join(m.tail() for m in self.members))
             time.sleep(0.05)
 
+    def wait_while_it_moves(self, measure: Callable[[], int], wanted: int, what: str) -> None:
+        """Until so much is there, as long as it takes: a backlog is no hang, standing still for PATIENCE is."""
+        found, since = -1, time.monotonic()
+        while found < wanted:
+            with contextlib.suppress(StoreUnavailable):
+                if (now := measure()) > found:
+                    found, since = now, time.monotonic()
+            if time.monotonic() - since > PATIENCE:
+                tails = "\n".join(member.tail() for member in self.members)
+                raise AssertionError(f"{found} of {wanted} {what}, and no more in {PATIENCE} s\n{tails}")
+            time.sleep(0.2)
+
     def progress(self, role: str) -> list[int]:
         """How far a role is, by partition: ends of the log it writes, or what its group committed."""
         stream = RAW_STREAM if role == "shipper" else ENRICHED_STREAM
@@ -151,7 +163,7 @@ class Trial:
         tail.close()
         (number,) = numbers
         total = number * ROWS
-        self.wait(lambda: self.rows() >= total and self.rows("port_1h") >= total, f"{total} rows stored and rolled up")
+        self.wait_while_it_moves(lambda: min(self.rows(), self.rows("port_1h")), total, "rows stored and rolled up")
         for role in ("shipper", "enricher", "sink"):
             for member in self.members:
                 if member.role == role and member.alive:
