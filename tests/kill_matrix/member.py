@@ -45,7 +45,7 @@ from tests.kill_matrix.child import (
 from tests.stored import FOR_EVER
 
 TOKEN = "only-for-tests-0123456789"
-PAUSE_SECONDS = 0.4  # between messages of the collector, 7,500 rows a second: a backlog would only take time
+PAUSE_SECONDS = 0.5  # between messages of the collector, 6,000 rows a second: a backlog would only take time
 LIMITS = Limits(answer_seconds=10.0, close_seconds=2.0)  # the machine may be busy with other tests
 _LATE = 0.006  # a request is out and answered well within it
 
