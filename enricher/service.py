@@ -23,7 +23,6 @@ from sinks import (
     BusFull,
     BusUnavailable,
     Consumer,
-    GenerationLost,
     Message,
     OffsetGone,
     Producer,
@@ -42,6 +41,7 @@ from sinks.delivery import (
     row_index,
     short_id,
 )
+from sinks.generations import Generations, Stopped
 from sinks.schema import ENRICHED, RAW
 from sinks.telemetry import limited
 
@@ -52,13 +52,8 @@ _POLL_BYTES = 16 << 20  # about 120 k rows of LZ4: less than one enriched messag
 _POLL_SECONDS = 0.1
 _FULL_PAUSE_SECONDS = 0.2
 _COMMIT_SECONDS = 5.0  # a commit is only a hint, the tail decides
-_PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # after one failure, two, ...: a broker that is down is not asked for ever
 _IDLE_POLLS = 50  # at a stop: what has not come after 5 s of asking is left for the next start
 _MAX_SPAN_MS = int(widest_span() / np.timedelta64(1, "ms"))
-
-
-class _Stopped(Exception):  # noqa: N818
-    """Told to stop while waiting; what is unfinished is on the bus."""
 
 
 class LogCutError(Exception):
@@ -105,8 +100,11 @@ class _Pending:
         self.published = dict(self.sequences.highest)
 
 
-class Enricher:
+class Enricher(Generations):
     """Moves flows from ``flows.raw`` to ``flows.enriched``; run by one thread."""
+
+    stream, group = RAW_STREAM, GROUP
+    sound = (Unacknowledged, BusUnavailable)
 
     def __init__(
         self,
@@ -122,52 +120,12 @@ class Enricher:
 
         ``dead_letters`` keeps raw messages that cannot be read; without it they are counted and logged only.
         """
-        self._bus, self._tables, self._settings = bus, tables, settings
+        super().__init__(bus, metrics)
+        self._tables, self._settings = tables, settings
         self._compression, self._clock, self._dead_letters = compression, clock, dead_letters
         self._pending: dict[int, _Pending] = {}
         self._blocked: dict[int, str] = {}  # partitions whose next message only a newer Flowtide reads
-        self._failures = 0  # in a row
         self._committed_at = clock()
-        self.failed: str | None = None  # why the last attempt ended, for /healthz
-
-    def run(self, stop: threading.Event) -> None:
-        """Until ``stop``; then what is already in the raw stream is finished.  Failures begin again from the tail."""
-        self._consumer: Consumer | None = None
-        try:
-            while self._run_generation(stop):
-                pass
-        finally:
-            if self._consumer is not None:
-                self._consumer.close()
-
-    def _run_generation(self, stop: threading.Event) -> bool:
-        """Work on the partitions of one generation; True: begin again."""
-        try:
-            if self._consumer is None:
-                self._consumer = self._bus.consumer(RAW_STREAM, GROUP)
-            self._work(self._consumer, stop)
-            return False
-        except _Stopped:
-            return False
-        except GenerationLost as lost:
-            metrics.GENERATIONS.inc()
-            log.info("partitions are given out anew", reason=str(lost))
-            return True
-        except (Unacknowledged, BusUnavailable) as error:  # the consumer is sound: it stays in its group
-            return self._pause(error, stop)
-        except Exception as error:  # nothing that one message holds may end the stream
-            consumer, self._consumer = self._consumer, None
-            if consumer is not None:
-                consumer.close()
-            return self._pause(error, stop)
-
-    def _pause(self, error: Exception, stop: threading.Event) -> bool:
-        self.failed = f"{type(error).__name__}: {error}"
-        metrics.RESTARTS.inc()
-        limited(log.error, "restart", "begin again from the tail", error=self.failed, exc_info=True)
-        pause = _PAUSES[min(self._failures, len(_PAUSES) - 1)]
-        self._failures += 1
-        return not stop.wait(pause)
 
     def _work(self, consumer: Consumer, stop: threading.Event) -> None:
         self._source = short_id(self._bus.stream_id(RAW_STREAM))
@@ -361,7 +319,7 @@ class Enricher:
                 # The raw stream keeps everything meanwhile; at its own bound the collector drops and counts.
                 limited(log.warning, "full", "no room for enriched flows", reason=str(full))
                 if stop.wait(_FULL_PAUSE_SECONDS):
-                    raise _Stopped from full
+                    raise Stopped from full
                 consumer.end(partition)  # says when the partition went to another member meanwhile
 
     def _commit(self, consumer: Consumer) -> None:

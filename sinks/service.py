@@ -21,7 +21,6 @@ from sinks import (
     BusUnavailable,
     Committed,
     Consumer,
-    GenerationLost,
     Message,
     OffsetGone,
     Store,
@@ -44,6 +43,7 @@ from sinks.delivery import (
     short_id,
 )
 from sinks.gaps import Gap, is_accepted, settle_gap, show_gap
+from sinks.generations import Generations, Stopped
 from sinks.rollups import Rollups, Span
 from sinks.rows import explanations, rows_of, skipped
 from sinks.settings import SinkSettings
@@ -56,18 +56,16 @@ log = structlog.get_logger("sinks")
 GROUP = "sink"
 _POLL_BYTES = 64 << 20  # a few messages ahead: one is inserted at a time
 _POLL_SECONDS = 0.1
-_PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # after one failure, two, ...: a broker that is down is not asked for ever
 _LONGEST_RETRY = 8  # times retry_seconds: a store that comes back is noticed within that
 _GAP_SECONDS = 1.0  # how often a stopped partition looks whether its gap is accepted
 _IDLE_POLLS = 50  # at a stop: what has not come after 5 s of asking is left for the next start
 
 
-class _Stopped(Exception):  # noqa: N818
-    """Told to stop while waiting; what is unfinished is on the bus."""
+class Sink(Generations):
+    """Moves enriched messages into the store, and ranges of them into the rollups; run by one thread."""
 
-
-class Sink:
-    """Moves enriched messages into the store; run by one thread."""
+    stream, group = ENRICHED_STREAM, GROUP
+    sound = (BusUnavailable, StoreUnavailable, StoreRefused)
 
     def __init__(
         self,
@@ -80,7 +78,8 @@ class Sink:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``dead_letters`` keeps what the store refuses for what it is; ``gaps`` is the folder of ``sinks.gaps``."""
-        self._bus, self._store, self._rollups, self._settings = bus, store, rollups, settings
+        super().__init__(bus, metrics)
+        self._store, self._rollups, self._settings = store, rollups, settings
         self._dead_letters, self._gaps, self._clock = dead_letters, gaps, clock
         self._burials = BurialLimit()
         self._positions: dict[int, SinkPosition] = {}
@@ -89,52 +88,12 @@ class Sink:
         self._stopped: dict[int, str] = {}  # partitions that wait for an operator, and why
         self._gap: dict[int, Gap] = {}  # of them, those that met a gap
         self._looked_at = self._roll_again_at = float("-inf")
-        self._failures = self._rollup_failures = 0  # in a row
-        self.failed: str | None = None
+        self._rollup_failures = 0  # in a row
 
     @property
     def stopped(self) -> dict[int, str]:
         """Partitions that wait for an operator: what is missing, and the command to go on without it."""
         return dict(self._stopped)
-
-    def run(self, stop: threading.Event) -> None:
-        """Until ``stop``; then what is already in the stream is finished, rollups too."""
-        self._consumer: Consumer | None = None
-        try:
-            while self._run_generation(stop):
-                pass
-        finally:
-            if self._consumer is not None:
-                self._consumer.close()
-
-    def _run_generation(self, stop: threading.Event) -> bool:
-        """Work on the partitions of one generation; True: begin again."""
-        try:
-            if self._consumer is None:
-                self._consumer = self._bus.consumer(ENRICHED_STREAM, GROUP)
-            self._work(self._consumer, stop)
-            return False
-        except _Stopped:
-            return False
-        except GenerationLost as lost:  # the consumer stays: leaving would make every rebalance the cause of the next
-            metrics.GENERATIONS.inc()
-            log.info("partitions are given out anew", reason=str(lost))
-            return True
-        except (BusUnavailable, StoreUnavailable, StoreRefused) as error:
-            return self._pause(error, stop)
-        except Exception as error:  # the store child must not end because of one message or one answer
-            consumer, self._consumer = self._consumer, None
-            if consumer is not None:
-                consumer.close()
-            return self._pause(error, stop)
-
-    def _pause(self, error: Exception, stop: threading.Event) -> bool:
-        self.failed = f"{type(error).__name__}: {error}"
-        metrics.RESTARTS.inc()
-        limited(log.error, "restart", "begin again from the committed position", error=self.failed, exc_info=True)
-        pause = _PAUSES[min(self._failures, len(_PAUSES) - 1)]
-        self._failures += 1
-        return not stop.wait(pause)
 
     def _work(self, consumer: Consumer, stop: threading.Event) -> None:
         self._stream_id = self._bus.stream_id(ENRICHED_STREAM)
@@ -333,7 +292,7 @@ class Sink:
         limited(log.error, "store", "the store does not take a message; trying again", partition=partition,
                 error=str(error)[:500])  # fmt: skip
         if stop.wait(self._settings.retry_seconds * min(2**failures, _LONGEST_RETRY)):
-            raise _Stopped
+            raise Stopped
         consumer.end(partition)  # says when the partition went to another member meanwhile
         return min(failures + 1, 10)
 
