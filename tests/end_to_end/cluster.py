@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.broker import Broker
+from tests.end_to_end.trials import children_of
 
 REPOSITORY = Path(__file__).parents[2]
 TOKEN = "only-for-tests-0123456789"
@@ -102,18 +103,7 @@ class Member:
     def children(self) -> dict[str, int]:
         """Process ids by the name of the child."""
         assert self.process
-        found = {}
-        for entry in Path("/proc").iterdir():
-            if not entry.name.isdigit():
-                continue
-            try:
-                stat = (entry / "stat").read_text().rsplit(") ", 1)[1].split()
-                words = (entry / "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if int(stat[1]) == self.process.pid and b"flowtide.child" in words and stat[0] != "Z":
-                found[words[words.index(b"flowtide.child") + 1].decode()] = int(entry.name)
-        return found
+        return children_of(self.process.pid)
 
     def kill_child(self, name: str) -> None:
         """SIGKILL; its parent starts it again."""

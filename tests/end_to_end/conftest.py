@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.end_to_end.trials import children_of
+
 SETTINGS = """
 data = "{data}"
 [collector]
@@ -61,17 +63,8 @@ class Running:
     def children(self) -> list[int]:
         """Process ids of the collector and the store, in this order."""
         assert self.process
-        found = {}
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                try:
-                    stat = (entry / "stat").read_text().rsplit(") ", 1)[1].split()
-                    words = (entry / "cmdline").read_bytes().split(b"\0")
-                except OSError:
-                    continue
-                if int(stat[1]) == self.process.pid and b"flowtide.child" in words and stat[0] != "Z":
-                    found[words[words.index(b"flowtide.child") + 1]] = int(entry.name)
-        return [found[name] for name in (b"collector", b"store") if name in found]
+        found = children_of(self.process.pid)
+        return [found[name] for name in ("collector", "store") if name in found]
 
     def query(self, sql: str, **parameters: str) -> list[dict[str, Any]]:
         """Rows of a SELECT through the HTTP port."""

@@ -20,6 +20,22 @@ EXACT = tuple(rollup.name for rollup in ROLLUPS if rollup.exact)
 MEASURES = ("flows", "packets", "packets_est", "octets", "octets_est")
 
 
+def children_of(pid: int) -> dict[str, int]:
+    """Process ids of a parent's children by their names."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            stat = (entry / "stat").read_text().rsplit(") ", 1)[1].split()
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if int(stat[1]) == pid and b"flowtide.child" in words and stat[0] != "Z":
+            found[words[words.index(b"flowtide.child") + 1].decode()] = int(entry.name)
+    return found
+
+
 def read_spool(folder: Path, partitions: int, stream: str) -> Iterator[Message]:
     """The whole log of a stream; no segment may have been trimmed."""
     consumer = Spool(folder, BusSettings(partitions=partitions)).consumer(stream, "trial")
