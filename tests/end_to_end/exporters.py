@@ -36,12 +36,16 @@ def softflowd(port: int, folder: Path, *options: str) -> None:
 
 
 @contextmanager
-def pmacctd(port: int, folder: Path, probe: str, address: str, **settings: object) -> Iterator[None]:
-    """``nfprobe`` or ``sfprobe`` reading the capture, sending from ``address``; ended afterwards."""
+def pmacctd(
+    port: int, folder: Path, probe: str, address: str = "", reads: Path | None = None, **settings: object
+) -> Iterator[None]:
+    """``nfprobe`` or ``sfprobe`` reading a file (default: the capture), sending from ``address``; ended afterwards."""
+    if address:
+        settings |= {f"{probe}_source_ip": address}
     lines = {
-        "daemonize": "false", "pcap_savefile": capture(), "plugins": probe,
+        "daemonize": "false", "pcap_savefile": reads or capture(), "plugins": probe,
         "aggregate": "src_host, dst_host, src_port, dst_port, proto, tos, tcpflags",
-        f"{probe}_receiver": f"127.0.0.1:{port}", f"{probe}_source_ip": address,
+        f"{probe}_receiver": f"127.0.0.1:{port}",
         # At the default sizes the capture is read faster than the probe takes it, and packets are left out.
         "plugin_pipe_size": 10_000_000, "plugin_buffer_size": 100_000, **settings,
     }  # fmt: skip

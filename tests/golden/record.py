@@ -12,8 +12,8 @@ import select
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -25,7 +25,7 @@ from scapy.utils import wrpcap
 from flowtide.simulator.exporters import PLANS, SimulatedNetwork
 from flowtide.simulator.population import populations
 from flowtide.simulator.traffic import Traffic
-from tests.end_to_end.exporters import program
+from tests.end_to_end.exporters import pmacctd, program
 from tests.golden.traffic import Flow, flow, flows, packets
 from tests.wire import NOW
 
@@ -142,28 +142,8 @@ def _softflowd(capture: Path, folder: Path, port: int, version: int) -> None:
     )  # fmt: skip
 
 
-@contextmanager
-def _pmacctd(capture: Path, folder: Path, port: int, probe: str, **settings: object) -> Iterator[None]:
-    lines = {
-        "daemonize": "false", "pcap_savefile": capture, "plugins": probe,
-        "aggregate": "src_host, dst_host, src_port, dst_port, proto, tos, tcpflags",
-        f"{probe}_receiver": f"127.0.0.1:{port}", "plugin_pipe_size": 10_000_000, "plugin_buffer_size": 100_000,
-        **settings,
-    }  # fmt: skip
-    config = folder / f"{probe}.conf"
-    config.write_text("".join(f"{key}: {value}\n" for key, value in lines.items()))
-    process = subprocess.Popen(
-        [program("pmacctd", "pmacct"), "-f", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
 def _probe(inbox: Inbox, capture: Path, folder: Path, probe: str, **settings: object) -> list[bytes]:
-    with _pmacctd(capture, folder, inbox.address[1], probe, **settings):
+    with pmacctd(inbox.address[1], folder, probe, reads=capture, **settings):
         found = inbox.drain(5.0)  # it sends when its timers say so
     return found + inbox.drain()
 
