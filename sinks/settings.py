@@ -87,7 +87,9 @@ class StoreSettings(Part):
 class SinkSettings(Part):
     """How messages become rows."""
 
-    rollup_seconds: float = Field(5.0, gt=0, le=3600, description="rollups lag raw by about this much")
+    rollup_seconds: float = Field(
+        5.0, gt=0, le=3600, description="rollups lag raw by about this much, or by twice what they take"
+    )
     rollup_rows: PositiveInt = Field(5_000_000, description="and are made at once when this many rows wait")
     telemetry: str = Field(
         "127.0.0.1:9112", description="HOST:PORT of /metrics and /healthz of a sink without an HTTP port of its own"
