@@ -29,7 +29,7 @@ from sinks.segments import write_atomic
 
 log = structlog.get_logger("collector")
 
-_MAGIC = b"FTLEDGR1"
+_MAGIC = b"FTLEDGR2"
 # Native order and alignment throughout: the file never leaves the machine, and 8 octets are stored at once.
 _SHAPE = struct.Struct("@8sQQQQ")  # magic, then the words of Shape
 _SWITCH = _SHAPE.size  # one byte: which of the two records holds
@@ -69,7 +69,8 @@ class Losses:
     rows: int = 0  # decoded, never published
     held_rows: int = 0  # decoded, waiting for their sampler
     held_sets: int = 0  # data sets that waited for their template: their rows are not known
-    unreported_rows: int = 0  # dropped for want of room, and no message could say so
+    unreported_rows: int = 0  # dropped for want of room, and no message of flows could say so to the audit
+    uncounted_rows: int = 0  # dropped for want of room, and no message of counters could say so
 
     def __bool__(self) -> bool:
         return any(getattr(self, each.name) for each in fields(self))
@@ -87,7 +88,8 @@ class _Record:
     batch: int = 0  # rows of batches, not yet accepted or refused by the bus
     held_rows: int = 0
     held_sets: int = 0
-    unreported: int = 0  # rows dropped whose number no accepted message carries yet
+    unreported: int = 0  # rows dropped whose number no accepted message of flows carries yet
+    uncounted: int = 0  # and no accepted message of counters
     lost: Losses = Losses()
     intent: int = 0  # 0 none, 1 a message of flows, 2 the message that tells the losses
     partition: int = 0
@@ -96,7 +98,7 @@ class _Record:
     reports: int = 0  # dropped rows that it tells
 
 
-_PACKED = struct.Struct("@16Q")
+_PACKED = struct.Struct("@18Q")
 _NONE, _FLOWS, _LOSSES = 0, 1, 2
 
 
@@ -172,7 +174,7 @@ class Ledger:
         )
 
     def intend_to_tell(self, partition: int, sequence: int) -> None:
-        """The message that holds all losses so far is about to be appended."""
+        """The message of counters that holds all losses so far is about to be appended."""
         self._write(replace(self._record, intent=_LOSSES, partition=partition, sequence=sequence, rows=0, reports=0))
 
     def accepted(self) -> None:
@@ -189,6 +191,7 @@ class Ledger:
                 intent=_NONE,
                 batch=max(record.batch - rows, 0),
                 unreported=record.unreported + rows,
+                uncounted=record.uncounted + rows,
                 rows=0,
                 reports=0,
             )
@@ -199,13 +202,17 @@ class Ledger:
         """What predecessors lost and no accepted message has told."""
         return self._record.lost
 
+    @property
+    def to_tell(self) -> bool:
+        """Whether the next message of counters tells of a loss."""
+        return bool(self._record.lost) or self._record.uncounted > 0
+
     def _write(self, record: _Record) -> None:
         other = 1 - self._switch
         _PACKED.pack_into(
             self._memory, _RECORDS + other * _PACKED.size,
             record.handled, record.waiting, record.batch, record.held_rows, record.held_sets, record.unreported,
-            record.lost.datagrams, record.lost.rows, record.lost.held_rows, record.lost.held_sets,
-            record.lost.unreported_rows,
+            record.uncounted, *astuple(record.lost),
             record.intent, record.partition, record.sequence, record.rows, record.reports,
         )  # fmt: skip
         self._memory[_SWITCH] = other
@@ -214,9 +221,10 @@ class Ledger:
 
 def _settled(record: _Record) -> _Record:
     """The record once its intent has come true."""
-    lost = Losses() if record.intent == _LOSSES else record.lost
+    told = record.intent == _LOSSES
     return replace(
-        record, intent=_NONE, lost=lost, batch=max(record.batch - record.rows, 0),
+        record, intent=_NONE, lost=Losses() if told else record.lost, uncounted=0 if told else record.uncounted,
+        batch=max(record.batch - record.rows, 0),
         unreported=max(record.unreported - record.reports, 0), rows=0, reports=0,
     )  # fmt: skip
 
@@ -236,8 +244,9 @@ def _losses_in(path: Path, published: Callable[[int, int], bool]) -> Losses:
     if record.intent and published(record.partition, record.sequence):
         record = _settled(record)
     losses = record.lost + Losses(
-        datagrams, record.waiting + record.batch, record.held_rows, record.held_sets, record.unreported
-    )
+        datagrams, record.waiting + record.batch, record.held_rows, record.held_sets, record.unreported,
+        record.uncounted,
+    )  # fmt: skip
     if losses:
         log.error("the last process ended without publishing all", **{each.name: getattr(losses, each.name)
                                                              for each in fields(losses)})  # fmt: skip
@@ -257,7 +266,7 @@ def _read(data: bytes) -> tuple[_Record, int]:
     if data[_SWITCH] > 1:
         raise ValueError(f"record {data[_SWITCH]} of 2")
     told = _PACKED.unpack_from(data, _RECORDS + data[_SWITCH] * _PACKED.size)
-    values: tuple[Any, ...] = (*told[:6], Losses(*told[6:11]), *told[11:])
+    values: tuple[Any, ...] = (*told[:7], Losses(*told[7:13]), *told[13:])
     record = _Record(*values)
     if not shape.slabs:
         (queued,) = _WORD.unpack_from(data, _QUEUED)

@@ -54,7 +54,9 @@ class Publisher:
     def account_to(self, ledger: Ledger) -> None:
         """Write intents and outcomes there from now on; what it says is lost is told with the next counters."""
         self._ledger = ledger
-        for name, value in asdict(ledger.lost).items():
+        lost = asdict(ledger.lost)
+        self.note("bus", "dropped_rows_bus_full", lost.pop("uncounted_rows"))  # counted then, as they are here
+        for name, value in lost.items():
             self.note("ledger", f"lost_{name}", value)
 
     def publish(self, batch: Batch) -> None:
@@ -101,16 +103,16 @@ class Publisher:
             del kept[:lost]
             self.note("bus", "dropped_observations", lost)
 
-    def publish_notes(self) -> None:
-        """Append the counters noted since the last time; without room they are kept for the next."""
+    def publish_notes(self) -> bool:
+        """Append the counters noted since the last time; without room (False) they are kept for the next."""
         head = {"time": int(time.time()) // 60 * 60, "collector": self._collector}
         stage = [{**head, "stage": s, "counter": c, "value": v} for (s, c), v in self._stage.items()]
         health = [
             {**head, "exporter": e, "domain": d, "counter": c, "value": v} for (e, d, c), v in self._health.items()
         ]
-        if stage and self._ledger.lost:
+        if stage and self._ledger.to_tell:
             self._ledger.intend_to_tell(0, self._sequence[0])
-        if self._observe("stage_1m", stage):
+        if told := self._observe("stage_1m", stage):
             self._ledger.accepted()
             self._stage.clear()
         else:
@@ -120,6 +122,7 @@ class Publisher:
         for table, rows in list(self._kept.items()):
             if self._observe(table, rows):
                 del self._kept[table]
+        return told
 
     def close(self) -> None:
         """Flush and let the stream go; dropped rows that no message could tell any more are logged."""

@@ -56,7 +56,7 @@ class Collector:
         self._receiver = make_receiver(sockets, settings.receiver, self._ledger)
         self._read_before = ReceiverCounts()
         self._drops_file = state_file.with_name("kernel_drops.json")
-        self._drops_before = self._drops_of_predecessor()
+        self._drops_before = self._drops_told = self._drops_of_predecessor()
         self._group_since = self._noted_at = self._saved_at = time.monotonic()
         self._rows = 0
         self._newest = 0.0
@@ -156,11 +156,7 @@ class Collector:
             if lost:
                 limited(log.warning, socket, "kernel dropped datagrams", socket=socket, count=lost,
                         remedy="a larger net.core.rmem_max, or fewer flows a second")  # fmt: skip
-        if drops_now != self._drops_before:
-            self._drops_before = drops_now
-            inodes = {os.fstat(bound.fileno()).st_ino: drops_now[bound.name] for bound in self._sockets}
-            self._state_file.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(self._drops_file, json.dumps(inodes).encode())
+        self._drops_before = drops_now
         metrics.TEMPLATES.set(self._decoder.templates())
         metrics.HELD_BYTES.set(self._decoder.held()[1])
         metrics.HELD_ROWS.set(self._decoder.held_rows())
@@ -171,7 +167,11 @@ class Collector:
         self._publisher.note_exporters(learnt)
         for table, rows in self._decoder.take_observations():
             self._publisher.observe(table, rows)
-        self._publisher.publish_notes()
+        if self._publisher.publish_notes() and drops_now != self._drops_told:  # told first: a kill between counts twice
+            self._drops_told = drops_now
+            inodes = {os.fstat(bound.fileno()).st_ino: drops_now[bound.name] for bound in self._sockets}
+            self._state_file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(self._drops_file, json.dumps(inodes).encode())
 
     def _open_ledger(self) -> Ledger:
         path, shape = self._state_file.with_name("ledger"), ledger_shape(self._settings.receiver)

@@ -78,15 +78,31 @@ def test_dropped_rows_are_lost_until_a_message_tells_them(tmp_path: Path) -> Non
     ledger.intend(1, 5, 10, reports=0)
     ledger.refused()
     again = opened(tmp_path / "ledger")
-    assert again.lost == Losses(rows=20, unreported_rows=10)
+    assert again.lost == Losses(rows=20, unreported_rows=10, uncounted_rows=10)
     ledger = Ledger.open(tmp_path / "other", SHAPE, never)
     clear(ledger)
     ledger.at(0, 0, 0, 0, taken=30)
     ledger.intend(1, 5, 10, reports=0)
     ledger.refused()
     ledger.intend(1, 5, 20, reports=10)
+    ledger.accepted()  # the audit knows, the counters do not
+    assert ledger.to_tell
+    ledger.intend_to_tell(0, 3)
     ledger.accepted()
+    assert not ledger.to_tell
     assert not Ledger.open(tmp_path / "other", SHAPE, never).lost
+
+
+def test_rows_dropped_before_a_kill_are_counted_by_the_next_start(tmp_path: Path) -> None:
+    """A message of flows told the audit; the counter of them was still in memory."""
+    ledger = opened(tmp_path / "ledger")
+    clear(ledger)
+    ledger.at(0, 0, 0, 0, taken=30)
+    ledger.intend(1, 5, 10, reports=0)
+    ledger.refused()
+    ledger.intend(1, 5, 20, reports=10)
+    ledger.accepted()
+    assert opened(tmp_path / "ledger").lost == Losses(uncounted_rows=10)
 
 
 def test_losses_are_kept_over_starts_until_they_are_told(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import threading
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from collector.service import Collector
 from collector.settings import CollectorSettings
 from sinks import RAW_STREAM, BusFull, Headers
 from sinks.batch import Batch
+from sinks.codec import decode_arrow
 from sinks.delivery import RawHeaders
 from sinks.memory import MemoryBus, MemoryProducer
 from sinks.schema import RAW
@@ -44,6 +46,10 @@ class TightBus(MemoryBus):
 
     def headers(self, partition: int) -> list[RawHeaders]:
         return [RawHeaders.decode(message.headers) for message in self.logs[RAW_STREAM, partition]]
+
+    def counters(self, partition: int) -> list[dict[str, Any]]:
+        """Rows of all messages of counters."""
+        return [row for message in self.logs[RAW_STREAM, partition] for row in decode_arrow(message.body).to_pylist()]
 
 
 def batch(rows: dict[tuple[str, int], int]) -> Batch:
@@ -108,13 +114,15 @@ def test_the_ledger_knows_what_was_dropped_and_not_told(tmp_path: Path) -> None:
     bus.full = False
     again = Publisher(bus, "c", "lz4")
     ledger = opened(again)
-    assert ledger.lost == Losses(unreported_rows=7)
+    assert ledger.lost == Losses(unreported_rows=7, uncounted_rows=7)
     again.account_to(ledger)
-    again.publish_notes()
+    assert again.publish_notes()
     assert not ledger.lost
     assert not opened(again).lost
     (note,) = bus.headers(0)
     assert (note.table, note.sequence) == ("stage_1m", 0)
+    told = {(row["stage"], row["counter"]): row["value"] for row in bus.counters(0)}
+    assert told == {("bus", "dropped_rows_bus_full"): 7, ("ledger", "lost_unreported_rows"): 7}
 
 
 class SimulatedReceiver:
