@@ -19,6 +19,7 @@ from sinks import StoreUnavailable
 from sinks.inserts import DATABASE, INSERT_SETTINGS, Settings, check_rows, literal, quoted, text
 from sinks.ownership import AlreadyOwned, Ownership
 from sinks.store_errors import store_error
+from sinks.token_log import forget_lost
 
 # Of a rollup: half of the machine is left to questions, and one thread has no tables of two to join (12 % less work).
 _OWN_THREADS = max(1, (os.cpu_count() or 1) // 2)
@@ -45,6 +46,7 @@ class EmbeddedStore:
             raise StoreInUse(str(error)) from error
         limit = memory_bytes or memory_default()
         try:
+            forget_lost(self.directory)
             # Kept open for life: the engine ends with its last connection.
             self._engine = _connect(f"{self.directory}?max_server_memory_usage={limit}")
             self._run(self._engine, f"CREATE DATABASE IF NOT EXISTS {quoted(database)}")
