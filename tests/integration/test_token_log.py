@@ -91,8 +91,9 @@ def test_no_insert_is_lost_over_many_kills(tmp_path: Path) -> None:
         words = [sys.executable, "-c", endless, str(tmp_path), "repaired", str(following)]
         with subprocess.Popen(words, stdout=subprocess.PIPE) as life:
             assert life.stdout
-            first = life.stdout.readline()  # it inserts
+            while not (first := life.stdout.readline().strip()).isdigit():  # a log line of the repair
+                assert life.poll() is None
             time.sleep(chance.uniform(0.0, 0.3))
             life.kill()
-            following = 1 + int([first, *life.stdout.read().splitlines(keepends=True)][-1])  # the next is repeated
+            following = 1 + int([first, *life.stdout.read().split()][-1])  # the next one is repeated
     assert live(tmp_path, "repaired", [following]) == dict.fromkeys(range(following + 1), 2)
