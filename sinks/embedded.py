@@ -21,9 +21,6 @@ from sinks.ownership import AlreadyOwned, Ownership
 from sinks.store_errors import store_error
 from sinks.token_log import forget_lost
 
-# Of a rollup: half of the machine is left to questions, and one thread has no tables of two to join (12 % less work).
-_OWN_THREADS = max(1, (os.cpu_count() or 1) // 2)
-
 
 class StoreInUse(StoreUnavailable):
     """Another process owns the directory, or this process has opened another one before."""
@@ -69,8 +66,7 @@ class EmbeddedStore:
         # The engine reads the Python variable of this name.
         block = rows.combine_chunks()  # noqa: F841
         sql = f"INSERT INTO {table} ({columns}) SELECT {columns} FROM Python(block)"
-        # One thread keeps the rows together and in order; an aggregation may use more.
-        settings: Settings = {**INSERT_SETTINGS, "max_threads": 1, "insert_deduplication_token": token}
+        settings: Settings = {**INSERT_SETTINGS, "insert_deduplication_token": token}
         with self.session(settings) as connection:
             try:
                 connection.query(sql, "Null")
@@ -82,9 +78,7 @@ class EmbeddedStore:
 
         Without the ORDER BY the same token again may be a second block (``INSERT_SETTINGS``).
         """
-        settings: Settings = {}
-        if token:
-            settings = {**INSERT_SETTINGS, "max_threads": _OWN_THREADS, "insert_deduplication_token": token}
+        settings: Settings = {**INSERT_SETTINGS, "insert_deduplication_token": token} if token else {}
         with self.session(settings) as connection:
             self._run(connection, sql)
 

@@ -22,8 +22,12 @@ INSERT_SETTINGS: Settings = {
     "max_insert_block_size": _ONE_BLOCK,
     "max_insert_threads": 1,  # each thread would write blocks of its own
     # A token is remembered together with the pieces of which the block was put together, and an aggregation gives as
-    # many as its threads, memory and past runs decide: a repeat after a restart was not recognised.  A final ORDER BY
-    # (in every rollup's SQL) with these gives one piece, always.
+    # many as its threads, memory and past runs decide: a repeat after a restart was not recognised.  One thread, tables
+    # of one level, no memory of past runs, and a final ORDER BY (in every rollup's SQL) give one piece, always.
+    "max_threads": 1,
+    "group_by_two_level_threshold": 0,
+    "group_by_two_level_threshold_bytes": 0,
+    "collect_hash_table_stats_during_aggregation": 0,
     "max_block_size": _ONE_BLOCK,
     "prefer_external_sort_block_bytes": 0,
     "max_bytes_before_external_sort": 0,

@@ -9,7 +9,7 @@ from sinks.inserts import INSERT_SETTINGS
 from sinks.rollup_tables import STEPS, of_step, step_statement
 from sinks.rollups import of_offsets, statement
 from sinks.schema import Flag
-from tests.stored import START_MS, TIMEZONE, flows, table
+from tests.stored import START_MS, TIMEZONE, flows, table, traffic
 
 
 def test_an_hour_long_flow_is_61_minutes_at_most(store: EmbeddedStore) -> None:
@@ -22,7 +22,8 @@ def test_an_hour_long_flow_is_61_minutes_at_most(store: EmbeddedStore) -> None:
 
 
 def many_groups(store: EmbeddedStore) -> int:
-    """Insert flows of two days that are 130,000 groups by port and hour, 400,000 by subscriber and day."""
+    """Insert flows of two days that are 130,000 groups by port and hour, 400,000 by subscriber and day: in four parts,
+    which threads of a machine read side by side."""
     rows = 400_000
     number = np.arange(rows)
     end = START_MS + number % 2 * 86_400_000 + number // 2 % 1440 * 60_000
@@ -30,7 +31,9 @@ def many_groups(store: EmbeddedStore) -> int:
         rows, ts=end, ts_start=end - np.where(number % 100 == 0, 300_000, 1000), sub_id=number + 1,
         proto=number % 2 * 11 + 6, lower_port=number // 6, bus_offset=7,
     )  # fmt: skip
-    store.insert("flows", table(batch), token="t")
+    whole = table(batch)
+    for part in range(4):
+        store.insert("flows", whole.slice(part * rows // 4, rows // 4), token=f"t{part}")
     return rows
 
 
@@ -42,8 +45,8 @@ def many_groups(store: EmbeddedStore) -> int:
     ],
 )
 def test_a_large_rollup_is_one_part_a_partition_and_counts_once(store: EmbeddedStore, name: str) -> None:
-    rows = many_groups(store)
     store.command("SYSTEM STOP MERGES")
+    rows = many_groups(store)
     sql, token = statement(name, of_offsets(0, 7, 9), TIMEZONE), f"{name}/0/7-9"
     store.command(sql, token=token)
     parts = (
@@ -61,7 +64,7 @@ def test_a_large_rollup_is_one_part_a_partition_and_counts_once(store: EmbeddedS
         {"group_by_two_level_threshold": 1},
         {"group_by_two_level_threshold": 0, "group_by_two_level_threshold_bytes": 0},
     ):
-        with store.session({**INSERT_SETTINGS, "insert_deduplication_token": token, **other}) as connection:
+        with store.session({**other, **INSERT_SETTINGS, "insert_deduplication_token": token}) as connection:
             connection.query(sql)
     assert store.query(parts, name=name).to_pylist() == once
     store.command("SYSTEM START MERGES")
@@ -71,6 +74,25 @@ def test_a_large_rollup_is_one_part_a_partition_and_counts_once(store: EmbeddedS
     # Both interfaces of a flow; both its ends, as addresses and as prefixes.
     times = {"interface_1m": 2, "talker_5m": 4}.get(name, 1)
     assert total == [{"f": times * rows, "o": times * 100 * rows}]
+
+
+def test_a_repeat_is_known_on_any_machine(store: EmbeddedStore) -> None:
+    """The control beside it: left to the machine's number of threads, it is stored again."""
+    store.command("SYSTEM STOP MERGES")
+    for seed in range(4):
+        for rows in (120_000, 12_000):
+            store.insert("flows", table(traffic(rows, seed)), token=f"{seed}/{rows}")
+    sql = statement("subscriber_1d", of_offsets(0, 0, 1 << 40), TIMEZONE)
+    unpinned = {name: value for name, value in INSERT_SETTINGS.items() if name != "max_threads"}
+    for settings, copies in ((INSERT_SETTINGS, 1), (unpinned, 2)):
+        store.command("TRUNCATE TABLE subscriber_1d")
+        found = []
+        for threads in (2, 4):
+            with store.session({"max_threads": threads, **settings, "insert_deduplication_token": "t"}) as connection:
+                connection.query(sql)
+            found.append(store.query("SELECT count() AS n FROM subscriber_1d").column("n")[0].as_py())
+        assert found[1] == copies * found[0] > 0
+    store.command("SYSTEM START MERGES")
 
 
 def test_a_range_in_steps_is_the_range_in_one(store: EmbeddedStore) -> None:
