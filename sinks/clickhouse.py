@@ -47,7 +47,7 @@ _INSERTS: Settings = {
     "input_format_arrow_allow_missing_columns": 0,
     "input_format_skip_unknown_fields": 0,
 }
-_ONE_THREAD: Settings = {"max_threads": 1, "input_format_parallel_parsing": 0}  # rows stay together and in order
+_IN_ORDER: Settings = {"input_format_parallel_parsing": 0}  # rows stay together and in order
 
 
 class ClickHouseStore:
@@ -85,7 +85,7 @@ class ClickHouseStore:
         if not rows.num_rows:
             return
         check_rows(table, rows)
-        settings: Settings = {**_ALWAYS, **_INSERTS, **_ONE_THREAD, "insert_deduplication_token": token}
+        settings: Settings = {**_ALWAYS, **_INSERTS, **_IN_ORDER, "insert_deduplication_token": token}
         names = rows.column_names
         self._ask(lambda client: client.raw_insert(table, names, memoryview(body(rows)), settings, "ArrowStream"))
 

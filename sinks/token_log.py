@@ -19,6 +19,7 @@ _ADD, _DROP = "1", "2"
 _PART = re.compile(r"([^_]+)_(\d+)_(\d+)_(\d+)(?:_\d+)?")  # partition, first and last block, level, mutation
 _NEWEST = 64
 """Lines looked at: more than inserts can be under way.  Parts of older ones may have gone by age, which is no loss."""
+_TAIL = _NEWEST * 512  # octets that hold as many lines: a log has up to 100,000, and a store some twenty logs
 
 
 def forget_lost(directory: Path) -> list[str]:
@@ -50,12 +51,16 @@ def _repair(folder: Path) -> list[str]:
 
 
 def _lines(file: Path) -> list[list[str]]:
-    """Operation, part and block of each line; a torn last line is cut off, its part was not renamed."""
-    data = file.read_bytes()
+    """Operation, part and block of each of the newest lines; a torn last line is cut off, its part was not renamed."""
+    size = file.stat().st_size
+    with file.open("rb") as opened:
+        opened.seek(max(0, size - _TAIL))
+        data = opened.read()
     end = data.rfind(b"\n") + 1
     if end < len(data):
-        os.truncate(file, end)
-    rows = [line.split("\t") for line in data[:end].decode().splitlines()[-_NEWEST:]]
+        os.truncate(file, size - (len(data) - end))
+    begin = data.find(b"\n") + 1 if size > _TAIL else 0  # behind a line that was read in part
+    rows = [line.split("\t") for line in data[begin:end].decode().splitlines()[-_NEWEST:]]
     return [row for row in rows if len(row) == 3]
 
 

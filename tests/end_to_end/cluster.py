@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.broker import Broker
-from tests.end_to_end.trials import children_of
+from tests.end_to_end.trials import children_of, kill_child
 
 REPOSITORY = Path(__file__).parents[2]
 TOKEN = "only-for-tests-0123456789"
@@ -107,8 +107,8 @@ class Member:
 
     def kill_child(self, name: str) -> None:
         """SIGKILL; its parent starts it again."""
-        with contextlib.suppress(KeyError, ProcessLookupError):
-            os.kill(self.children()[name], signal.SIGKILL)
+        assert self.process
+        kill_child(self.process.pid, name)
 
     def tail(self) -> str:
         """The log's end, for a failure."""
@@ -193,9 +193,16 @@ class Cluster:
 
 
 def start_load(port: int, rate: int, seconds: float, exporters: int = 8) -> subprocess.Popen[bytes]:
-    """A line-rate exporter; prints what it sent."""
+    """A line-rate exporter; prints what it sent.  ``end_load`` afterwards."""
     return subprocess.Popen(
         [sys.executable, "-m", "bench.load", "--to", f"127.0.0.1:{port}", "--rate", str(rate),
          "--seconds", str(seconds), "--exporters", str(exporters)],
         cwd=REPOSITORY, stdout=subprocess.PIPE,
     )  # fmt: skip
+
+
+def end_load(load: subprocess.Popen[bytes] | None) -> None:
+    """SIGKILL, if it has not ended."""
+    if load is not None and load.poll() is None:
+        load.kill()
+        load.communicate()

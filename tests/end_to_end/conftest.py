@@ -60,11 +60,10 @@ class Running:
         self.metrics = str(facts["collector_metrics"])
         return self
 
-    def children(self) -> list[int]:
-        """Process ids of the collector and the store, in this order."""
+    def children(self) -> dict[str, int]:
+        """Process ids of the collector and the store."""
         assert self.process
-        found = children_of(self.process.pid)
-        return [found[name] for name in ("collector", "store") if name in found]
+        return children_of(self.process.pid)
 
     def query(self, sql: str, **parameters: str) -> list[dict[str, Any]]:
         """Rows of a SELECT through the HTTP port."""

@@ -16,8 +16,9 @@ import pytest
 
 from flowtide.simulator.population import write_leases
 from sinks import ENRICHED_STREAM, RAW_STREAM
+from tests.end_to_end.cluster import end_load, start_load
 from tests.end_to_end.conftest import Running
-from tests.end_to_end.trials import accepted, expected_rows, read_spool, rollup_differences, stored_rows
+from tests.end_to_end.trials import accepted, expected_rows, kill_child, read_spool, rollup_differences, stored_rows
 
 REPOSITORY = Path(__file__).parents[2]
 CHILDREN = ("collector", "store")
@@ -55,10 +56,8 @@ class Trial(Running):
 
     def kill_child(self, name: str) -> None:
         """SIGKILL to the collector or the store; their parent starts it again."""
-        children = self.children()
-        if len(children) == 2:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(children[CHILDREN.index(name)], signal.SIGKILL)
+        assert self.process
+        kill_child(self.process.pid, name)
 
     def kill_one(self, victim: str) -> None:
         """SIGKILL; the group is started again by us, a child by its parent."""
@@ -76,13 +75,7 @@ def run_trial(folder: Path, kills: list[tuple[str, float]], rate: int) -> None:
     sent = 0
     try:
         for victim, pause in kills:
-            loads.append(
-                subprocess.Popen(
-                    [sys.executable, "-m", "bench.load", "--to", f"127.0.0.1:{stack.port}", "--rate", str(rate),
-                     "--seconds", "120", "--exporters", "8"],
-                    cwd=REPOSITORY, stdout=subprocess.PIPE,
-                )
-            )  # fmt: skip
+            loads.append(start_load(stack.port, rate, 120))
             wait_for_more(stack)  # else the kill may come before the first flow
             time.sleep(pause)
             stack.kill_one(victim)
@@ -109,9 +102,7 @@ def run_trial(folder: Path, kills: list[tuple[str, float]], rate: int) -> None:
         assert stack.stop() == 0
     finally:
         for load in loads:
-            if load.poll() is None:
-                load.kill()
-                load.communicate()
+            end_load(load)
         stack.kill()
 
 
@@ -165,7 +156,7 @@ def test_children_end_with_their_parent_and_nothing_is_lost(tmp_path: Path) -> N
             cwd=REPOSITORY, capture_output=True, check=True,
         )  # fmt: skip
         assert stack.process
-        children = stack.children()
+        children = stack.children().values()
         os.kill(stack.process.pid, signal.SIGKILL)
         stack.process.wait()
         deadline = time.monotonic() + 30

@@ -24,7 +24,7 @@ import pytest
 from flowtide.simulator.population import write_leases
 from sinks import ENRICHED_STREAM, RAW_STREAM
 from tests.broker import Broker, NoBroker
-from tests.end_to_end.cluster import Cluster, start_load
+from tests.end_to_end.cluster import Cluster, end_load, start_load
 from tests.end_to_end.test_kill import CHILDREN, Trial, free_port, newest, settle, wait_for_more
 from tests.end_to_end.trials import (
     Accepted,
@@ -157,9 +157,7 @@ def torture(broker: Broker, folder: Path, seconds: float, rate: int, seed: int, 
             print(json.dumps({"sent": sent, "actions": tormentor.done}))
             check(cluster, sent)
         finally:
-            if load is not None and load.poll() is None:
-                load.kill()
-                load.communicate()
+            end_load(load)
             cluster.close()
 
 
@@ -229,7 +227,7 @@ def torture_on_the_spool(folder: Path, seconds: float, rate: int, seed: int, act
                 if verb == "kill":
                     stack.kill_child(what)
                 elif verb == "stall":
-                    pid = stack.children()[CHILDREN.index(what)]
+                    pid = stack.children()[what]
                     os.kill(pid, SIGSTOP)
                     # The kernel keeps for a stopped collector what its buffer holds, and counts the rest.
                     time.sleep(chance.uniform(5, 10) if what == "store" else chance.uniform(0.2, 2))
@@ -253,9 +251,7 @@ def torture_on_the_spool(folder: Path, seconds: float, rate: int, seed: int, act
             add_up(stack, sent, raw, wanted, stack.config)
             assert stack.stop() == 0
         finally:
-            if load is not None and load.poll() is None:
-                load.kill()
-                load.communicate()
+            end_load(load)
             stack.kill()
 
 

@@ -1,6 +1,9 @@
 """What must hold after any kill: read from the logs of the bus and from the store, both in full."""
 
+import contextlib
+import os
 import re
+import signal
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -34,6 +37,12 @@ def children_of(pid: int) -> dict[str, int]:
         if int(stat[1]) == pid and b"flowtide.child" in words and stat[0] != "Z":
             found[words[words.index(b"flowtide.child") + 1].decode()] = int(entry.name)
     return found
+
+
+def kill_child(pid: int, name: str) -> None:
+    """SIGKILL to a child, which its parent starts again; one that is not there now is left."""
+    with contextlib.suppress(KeyError, ProcessLookupError):
+        os.kill(children_of(pid)[name], signal.SIGKILL)
 
 
 def read_spool(folder: Path, partitions: int, stream: str) -> Iterator[Message]:

@@ -71,19 +71,20 @@ def test_the_log_decides_about_a_message_that_was_under_way(tmp_path: Path, in_l
     assert opened(tmp_path / "ledger", *([(1, 77)] if in_log else [])).lost == Losses(rows=rows)
 
 
-def test_dropped_rows_are_lost_until_a_message_tells_them(tmp_path: Path) -> None:
-    ledger = opened(tmp_path / "ledger")
+def that_dropped_ten_of_thirty(path: Path) -> Ledger:
+    ledger = opened(path)
     clear(ledger)
     ledger.at(0, 0, 0, 0, taken=30)
     ledger.intend(1, 5, 10, reports=0)
     ledger.refused()
+    return ledger
+
+
+def test_dropped_rows_are_lost_until_a_message_tells_them(tmp_path: Path) -> None:
+    that_dropped_ten_of_thirty(tmp_path / "ledger")
     again = opened(tmp_path / "ledger")
     assert again.lost == Losses(rows=20, unreported_rows=10, uncounted_rows=10)
-    ledger = Ledger.open(tmp_path / "other", SHAPE, never)
-    clear(ledger)
-    ledger.at(0, 0, 0, 0, taken=30)
-    ledger.intend(1, 5, 10, reports=0)
-    ledger.refused()
+    ledger = that_dropped_ten_of_thirty(tmp_path / "other")
     ledger.intend(1, 5, 20, reports=10)
     ledger.accepted()  # the audit knows, the counters do not
     assert ledger.to_tell
@@ -95,11 +96,7 @@ def test_dropped_rows_are_lost_until_a_message_tells_them(tmp_path: Path) -> Non
 
 def test_rows_dropped_before_a_kill_are_counted_by_the_next_start(tmp_path: Path) -> None:
     """A message of flows told the audit; the counter of them was still in memory."""
-    ledger = opened(tmp_path / "ledger")
-    clear(ledger)
-    ledger.at(0, 0, 0, 0, taken=30)
-    ledger.intend(1, 5, 10, reports=0)
-    ledger.refused()
+    ledger = that_dropped_ten_of_thirty(tmp_path / "ledger")
     ledger.intend(1, 5, 20, reports=10)
     ledger.accepted()
     assert opened(tmp_path / "ledger").lost == Losses(uncounted_rows=10)
