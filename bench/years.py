@@ -1,9 +1,11 @@
 """What a store for years costs: insert, merges, rollups, bytes, and the worked queries while flows come in.
 
-``python -m bench.years [ROWS]`` (default 50 million: over ten minutes on two cores).  Flows of 1,000,000 subscribers
+``python -m bench.years [ROWS [FOLDER]]`` (default 50 million: twenty minutes on two cores; a folder is kept, and what
+was filled before is used again).  Flows of 1,000,000 subscribers
 over seven days, in messages of 500,000 rows: encoded and decoded as on the bus, inserted under their tokens, rolled up
 in ranges of 5 million by the sink's own code.  Not through UDP.  The density is that of the rows given: 50 million
-over a week are 83 flows a second, so that minute tables are as large against raw as at a small site.
+over a week are 83 flows a second, so that minute tables are as large against raw as at a small site.  Before anything
+is measured the rollups are merged, as they are in a store that had the week's time for it.
 """
 
 import resource
@@ -20,6 +22,8 @@ import numpy as np
 import pyarrow as pa
 
 from bench.__main__ import machine
+from dashboards.library import bound, dashboards
+from dashboards.macros import Window, expand, interval_ms, interval_of
 from sinks.batch import Batch
 from sinks.codec import at_rest, decode_arrow, encode
 from sinks.embedded import EmbeddedStore
@@ -34,7 +38,9 @@ from tests.stored import FOR_EVER, TIMEZONE, flows
 SUBSCRIBERS = 1_000_000
 DAYS = 7
 LIVE_ROWS = 200_000  # a second, one message, while queries run
-RANGE = 10  # messages a range of the rollups
+RANGE_ROWS = 5_000_000  # at most in a range of the rollups
+RANGE = RANGE_ROWS // MAX_ROWS  # messages
+POINTS = 700  # of a panel half a screen wide
 REPEATS = 12  # of each query: p95 is then about the second largest
 END = datetime(2026, 9, 27, 15, tzinfo=UTC)  # midnight in Tokyo: seven whole local days, Monday to Sunday
 BEGIN = END - timedelta(days=DAYS)
@@ -135,7 +141,7 @@ def fill(store: EmbeddedStore, rows: int) -> int:
             a = message // RANGE * RANGE
             print(f"{message + 1} of {messages} messages", file=sys.stderr, flush=True)
             costs.add("rollups", partial(run_range, store, TIMEZONE, "years", 0, 0, a, message + 1))
-    wait_for_merges(store)
+    merge_rollups(store)
     million = messages * MAX_ROWS / 1e6
     print(f"filled {million:g} M rows in {time.perf_counter() - began:.0f} s\n")
     print("| part | CPU-s per million |\n|---|---|")
@@ -145,13 +151,10 @@ def fill(store: EmbeddedStore, rows: int) -> int:
     return messages
 
 
-def wait_for_merges(store: EmbeddedStore, seconds: float = 120) -> None:
-    """Until nothing is merged."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if not store.query("SELECT count() AS n FROM system.merges").column("n")[0].as_py():
-            return
-        time.sleep(0.5)
+def merge_rollups(store: EmbeddedStore) -> None:
+    """A part a partition, as after the time that the week would have lasted."""
+    for name in NAMES:
+        store.command(f"OPTIMIZE TABLE {name} FINAL")
 
 
 def sizes(store: EmbeddedStore, rows: int) -> None:
@@ -194,35 +197,54 @@ def parameters(query: WorkedQuery, subscriber: int) -> dict[str, str]:
     return {name: values[name] for name in query.parameters}
 
 
-class Live(threading.Thread):
-    """Inserts 200,000 rows a second behind the week, and rolls them up every five messages, until told to stop."""
+class Live:
+    """Inserts 200,000 rows a second behind the week and rolls them up beside it, as the sink does."""
 
     def __init__(self, store: EmbeddedStore, first: int) -> None:
-        super().__init__(daemon=True)
         self._store, self._first = store, first
-        self.stop, self.rows, self.late = threading.Event(), 0, 0.0
+        self._stop, self.late, self.lag = threading.Event(), 0.0, 0
+        self._inserted = self._rolled = first
         start = int(END.timestamp() * 1000)
         self._made = as_stored(traffic(LIVE_ROWS, first, start, start + 1000))
+        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._insert, self._roll)]
 
-    def run(self) -> None:
-        began, message = time.monotonic(), self._first
+    def start(self) -> None:
+        self._began = time.monotonic()
+        for thread in self._threads:
+            thread.start()
+
+    def finish(self) -> float:
+        """Stop; rows a second that were inserted."""
+        self._stop.set()
+        rate = (self._inserted - self._first) * LIVE_ROWS / (time.monotonic() - self._began)
+        for thread in self._threads:
+            thread.join()
+        return rate
+
+    def _insert(self) -> None:
         place = {name: self._made.schema.get_field_index(name) for name in ("bus_offset", "ts", "ts_start", "received")}
-        while not self.stop.is_set():
-            rows = self._made
+        while not self._stop.is_set():
+            rows, message = self._made, self._inserted
             moved = pa.scalar((message - self._first) * 1000, pa.duration("ms"))
             for name in ("ts", "ts_start", "received"):
                 rows = rows.set_column(place[name], name, pa.compute.add(rows.column(name), moved))
             offsets = pa.repeat(pa.scalar(message, pa.uint64()), LIVE_ROWS)
-            self._store.insert(
-                "flows", rows.set_column(place["bus_offset"], "bus_offset", offsets), token=f"l/{message}"
-            )
-            self.rows += LIVE_ROWS
-            message += 1
-            if (message - self._first) % 5 == 0:
-                run_range(self._store, TIMEZONE, "years", 0, 0, message - 5, message)
-            wait = began + (message - self._first) - time.monotonic()
+            rows = rows.set_column(place["bus_offset"], "bus_offset", offsets)
+            self._store.insert("flows", rows, token=f"l/{message}")
+            self._inserted += 1
+            wait = self._began + (self._inserted - self._first) - time.monotonic()
             self.late = max(self.late, -wait)
-            self.stop.wait(max(0, wait))
+            self._stop.wait(max(0, wait))
+
+    def _roll(self) -> None:
+        """At most half of the time, every five seconds at most: sinks/rollups.py's pace."""
+        pause = 5.0
+        while not self._stop.wait(pause):
+            began, behind = time.monotonic(), min(self._inserted, self._rolled + RANGE_ROWS // LIVE_ROWS)
+            self.lag = max(self.lag, self._inserted - self._rolled)
+            run_range(self._store, TIMEZONE, "years", 0, 0, self._rolled, behind)
+            self._rolled = behind
+            pause = max(5.0, time.monotonic() - began)
 
 
 def timed(store: EmbeddedStore, sql: str, values: dict[str, str], repeats: int = REPEATS) -> list[float]:
@@ -273,26 +295,44 @@ def queries(store: EmbeddedStore) -> None:
     print(flush=True)
 
 
-def main(rows: int) -> None:
+def panels(store: EmbeddedStore) -> None:
+    """The times of the dashboards' queries, over the range that each dashboard opens with; All chosen."""
+    print("| panel | dashboard | p50 ms | p95 ms | target |\n|---|---|---|---|---|")
+    for dashboard in dashboards().values():
+        span = interval_of(dashboard["time"]["from"].removeprefix("now-"))
+        end = int(END.timestamp() * 1000)
+        values = bound(dashboard, {})
+        for panel in dashboard["panels"]:
+            for target in panel.get("targets", ()):
+                window = Window(end - span, end, interval_ms(span, POINTS, interval_of(panel["interval"])))
+                sql = expand(target["rawSql"], window, values)
+                line(f"{panel['title']} {target['refId']}", dashboard["uid"], timed(store, sql, {}), "150")
+    print(flush=True)
+
+
+def main(rows: int, kept: Path | None) -> None:
     print(machine(), datetime.now(UTC).strftime("%Y-%m-%d"), "\n", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        store = EmbeddedStore(Path(folder))
+        store = EmbeddedStore(kept or Path(folder))
         migrate(store, FOR_EVER, TIMEZONE)
-        messages = fill(store, rows)
+        stored = int(
+            store.query("SELECT count() AS n FROM flows WHERE ts < '2026-09-27 15:00:00'").column("n")[0].as_py()
+        )
+        messages = stored // MAX_ROWS or fill(store, rows)
         sizes(store, messages * MAX_ROWS)
         print("Without other work:\n")
         queries(store)
+        panels(store)
         live = Live(store, messages)
         live.start()
         print(f"While {LIVE_ROWS:,} rows a second are inserted and rolled up:\n")
-        began = time.monotonic()
         queries(store)
-        live.stop.set()
-        live.join()
-        rate = live.rows / (time.monotonic() - began)
-        print(f"{rate:,.0f} rows/s were inserted meanwhile, at most {live.late:.1f} s late")
+        panels(store)
+        rate = live.finish()
+        print(f"{rate:,.0f} rows/s were inserted meanwhile, at most {live.late:.1f} s late; rollups at most"
+              f" {live.lag} messages behind")  # fmt: skip
         store.close()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 50_000_000)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 50_000_000, Path(sys.argv[2]) if len(sys.argv) > 2 else None)

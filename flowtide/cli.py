@@ -12,6 +12,7 @@ from collector.capture import CaptureError
 from collector.sockets import BindError
 from enricher.subscribers import KeyFileError
 from flowtide.children import ChildFailed
+from flowtide.dashboards_command import app as dashboards_app
 from flowtide.errors import Failure
 from flowtide.settings import Settings, SettingsError, load
 from flowtide.store_command import app as store_app
@@ -29,6 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(store_app, name="store")
+app.add_typer(dashboards_app, name="dashboards")
 
 Config = Annotated[
     Path | None, typer.Option("--config", "-c", help="TOML file of settings [default: $FLOWTIDE_CONFIG]")

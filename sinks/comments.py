@@ -97,6 +97,7 @@ _COLUMNS: Mapping[str, tuple[str, str, str]] = {
     "other_point_octets_est": ("their octets times the sampling interval", "octets", "our setting"),
     "flagged_flows": ("rows with any flag", "flows", "our rule"),
     "min_sampling": ("smallest sampling interval", "packets", "IPFIX 305 samplingPacketInterval"),
+    "sampling_sources": ("where intervals came from, one bit each, by number", "", "our rule, Source"),
     "max_sampling": ("largest sampling interval", "packets", "IPFIX 305 samplingPacketInterval"),
     "side": ("1 as source, 2 as destination", "", "our rule"),
     "length": ("prefix length, IPv4 counted from 96; 0 all the others", "bits", "our rule"),

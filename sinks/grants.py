@@ -31,12 +31,13 @@ GRANTS: dict[str, frozenset[Role]] = {
     # Observations, delivery, names.
     **dict.fromkeys(
         ("exporter_health_1m", "stage_1m", "interface_counter", "exporter_name", "v_exporter_name", "v_quality",
-         "audit_1m", "bus_skipped", "bus_stream", "rollup_cut", "network_name", "v_network_prefixes", "v_network_as"),
+         "audit_1m", "bus_skipped", "bus_stream", "rollup_cut", "network_name", "v_network_prefixes", "v_network_as",
+         "setting"),
         _NOC),
     "v_groups_1d": _ALL,
     # Of the sink's own work and the migrations': admins.
     **dict.fromkeys(
-        ("flow_range", "port_range", "rollup_plan", "rollup_start", "rollup_hold", "schema_version", "setting"),
+        ("flow_range", "port_range", "rollup_plan", "rollup_start", "rollup_hold", "schema_version"),
         _NOBODY),
 }  # fmt: skip
 """Roles that may read each table and view, admin aside, who may all.  A new table states its grants here."""

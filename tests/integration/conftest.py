@@ -8,7 +8,9 @@ import pytest
 
 from sinks.embedded import EmbeddedStore
 from sinks.migrations import migrate
+from sinks.names import put_networks, read_networks
 from tests.broker.fixtures import broker as broker
+from tests.known_flows import NETWORKS, NOW, known_observations, known_rows, store_flows, store_observations
 from tests.stored import FOR_EVER, TIMEZONE
 
 Facts = list[list[dict[str, Any]]]
@@ -37,6 +39,20 @@ def fresh_store(empty_store: EmbeddedStore) -> EmbeddedStore:
     """A database with all tables that no test had before: where partitions are exchanged, tokens outlive their rows."""
     migrate(empty_store, FOR_EVER, TIMEZONE)
     return empty_store
+
+
+@pytest.fixture(scope="session")
+def known(engine: EmbeddedStore, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStore]:
+    """A database with the known flows in every table; nobody writes to it."""
+    store = engine.in_database("known")
+    migrate(store, FOR_EVER, TIMEZONE)
+    store_flows(store, known_rows())
+    store_observations(store, known_observations())
+    path = tmp_path_factory.mktemp("names") / "networks.csv"
+    path.write_text(NETWORKS)
+    put_networks(store, read_networks(path), NOW.timestamp())
+    yield store
+    engine.command("DROP DATABASE known SYNC")
 
 
 class Made:

@@ -16,10 +16,8 @@ import pytest
 from sinks.embedded import EmbeddedStore
 from sinks.http_port import HttpPort
 from sinks.migrations import migrate
-from sinks.names import put_networks, read_networks
 from sinks.queries import GROUPS, WorkedQuery, worked_queries
 from sinks.settings import HttpSettings
-from tests.known_flows import NETWORKS, NOW, known_observations, known_rows, store_flows, store_observations
 from tests.query_answers import ANSWERS
 from tests.sql_page import PAGE, page
 from tests.stored import FOR_EVER, TIMEZONE
@@ -27,20 +25,6 @@ from tests.stored import FOR_EVER, TIMEZONE
 QUERIES = worked_queries()
 by_name = pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.name)
 Port = tuple[str, int]
-
-
-@pytest.fixture(scope="module")
-def known(engine: EmbeddedStore, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStore]:
-    """A store with the known flows in every table."""
-    store = engine.in_database("known")
-    migrate(store, FOR_EVER, TIMEZONE)
-    store_flows(store, known_rows())
-    store_observations(store, known_observations())
-    path = tmp_path_factory.mktemp("names") / "networks.csv"
-    path.write_text(NETWORKS)
-    put_networks(store, read_networks(path), NOW.timestamp())
-    yield store
-    engine.command("DROP DATABASE known SYNC")
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from sinks.embedded import EmbeddedStore
 from sinks.migrations import migrate
 from sinks.rollup_ranges import run_range
 from sinks.rollup_tables import BY_NAME, NAMES, ROLLUPS, parts_of
-from sinks.schema import BUCKETS, Flag
+from sinks.schema import BUCKETS, Flag, SamplingSource
 from tests.rollup_reference import Row, Sums, recomputed
 from tests.stored import FOR_EVER, START_MS, flows, label, table
 
@@ -172,12 +172,16 @@ def test_a_repeated_local_hour_is_two_and_a_day_has_25(empty_store: EmbeddedStor
 
 
 def test_the_range_of_sampling_intervals_and_the_columns_that_are_no_sums(store: EmbeddedStore) -> None:
+    sources = (SamplingSource.HEADER, SamplingSource.SAMPLER, SamplingSource.ASSUMED)
     for offset, sampling in enumerate((1000, 64, 16_384)):
-        store.insert("flows", table(flows(2, sampling=sampling, bus_offset=offset)), token=f"{offset}")
+        batch = flows(2, sampling=sampling, sampling_source=int(sources[offset]), bus_offset=offset)
+        store.insert("flows", table(batch), token=f"{offset}")
         run_range(store, "Asia/Tokyo", "s", 0, 0, offset, offset + 1)
     store.command("OPTIMIZE TABLE exporter_1m FINAL")
     found = store.query("SELECT min_sampling, max_sampling, flows FROM exporter_1m").to_pylist()
     assert found == [{"min_sampling": 64, "max_sampling": 16_384, "flows": 6}]
+    told = store.query("SELECT arrayJoin(sampling_sources) AS source FROM v_exporters ORDER BY source").to_pylist()
+    assert told == [{"source": "assumed"}, {"source": "header"}, {"source": "sampler"}]
 
 
 def test_talkers_lack_at_most_what_was_cut(store: EmbeddedStore) -> None:
