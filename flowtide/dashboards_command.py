@@ -12,13 +12,12 @@ app = typer.Typer(help="The dashboards: build their files, check them, push them
 
 @app.command()
 def build(
-    folder: Annotated[Path | None, typer.Option("--out", help="folder of the files [default: the package's]")] = None,
+    folder: Annotated[Path | None, typer.Option("--out", help="folder to write to [default: the package's]")] = None,
 ) -> None:
-    """Write the dashboards' JSON from the code."""
-    from dashboards.library import FOLDER
-    from dashboards.panels.build import write
+    """Write the dashboards' JSON and the page about them from the code."""
+    from dashboards.panels.build import ROOT, write
 
-    chosen = folder or FOLDER
+    chosen = folder or ROOT
     if not chosen.is_dir():
         raise Failure(f"{chosen}: no such folder; make it first")
     changed = write(chosen)

@@ -1,4 +1,4 @@
-"""Writes the dashboards' JSON, and says where the committed files differ from it."""
+"""Writes the dashboards' JSON and the page about them, and says where the committed files differ from it."""
 
 import difflib
 import json
@@ -14,37 +14,62 @@ DASHBOARDS: tuple[Dashboard, ...] = (NOC, PORTS, TRUST)
 """In the order of the menu."""
 
 
+ROOT = FOLDER.parent
+_PAGE = """# Dashboards
+
+Written by `flowtide dashboards build` from the code in `panels/`: change it there. Grafana loads `json/`, the console
+draws the same files. What each panel means, and what to do when it is red:
+"""
+
+
 def files() -> dict[str, str]:
-    """Name of each file and what it must hold."""
-    return {
-        f"{number}-{dashboard.uid}.json": json.dumps(dashboard.json(), indent=1, ensure_ascii=False) + "\n"
+    """Place of each file below ``ROOT``, and what it must hold."""
+    found = {
+        f"{FOLDER.name}/{number}-{dashboard.uid}.json": json.dumps(dashboard.json(), indent=1, ensure_ascii=False)
+        + "\n"
         for number, dashboard in enumerate(DASHBOARDS, 1)
     }
+    return {**found, "README.md": _page()}
 
 
-def write(folder: Path = FOLDER) -> list[str]:
-    """Bring the folder to what the code says; the names of files written or removed."""
+def write(root: Path = ROOT) -> list[str]:
+    """Bring the folder to what the code says; the places of files written or removed."""
     wanted, changed = files(), []
-    for path in folder.glob("*.json"):
-        if path.name not in wanted:
-            path.unlink()
-            changed.append(path.name)
-    for name, text in wanted.items():
-        path = folder / name
+    for place in _there(root) - wanted.keys():
+        (root / place).unlink()
+        changed.append(place)
+    for place, text in wanted.items():
+        path = root / place
+        path.parent.mkdir(exist_ok=True)
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
-            changed.append(name)
+            changed.append(place)
     return sorted(changed)
 
 
-def drift(folder: Path = FOLDER) -> str:
+def drift(root: Path = ROOT) -> str:
     """How the folder differs from the code, as a unified diff; empty when it does not."""
     wanted = files()
-    found = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.json")}
+    found = {place: (root / place).read_text(encoding="utf-8") for place in _there(root)}
     lines: list[str] = []
-    for name in sorted(wanted.keys() | found.keys()):
+    for place in sorted(wanted.keys() | found.keys()):
         lines += difflib.unified_diff(
-            found.get(name, "").splitlines(), wanted.get(name, "").splitlines(), f"file/{name}", f"code/{name}",
+            found.get(place, "").splitlines(), wanted.get(place, "").splitlines(), f"file/{place}", f"code/{place}",
             lineterm="",
         )  # fmt: skip
+    return "\n".join(lines)
+
+
+def _there(root: Path) -> set[str]:
+    found = {f"{FOLDER.name}/{path.name}" for path in (root / FOLDER.name).glob("*.json")}
+    return found | ({"README.md"} if (root / "README.md").exists() else set())
+
+
+def _page() -> str:
+    lines = [_PAGE]
+    for dashboard in DASHBOARDS:
+        lines += [f"## {dashboard.title}", "", dashboard.description, "", "| panel | what it says |", "|---|---|"]
+        lines += [f"| {panel.title} | {panel.description} |" for line in dashboard.lines for panel in line
+                  if panel.description]  # fmt: skip
+        lines.append("")
     return "\n".join(lines)

@@ -19,7 +19,7 @@ BY_UID = pytest.mark.parametrize("dashboard", dashboards().values(), ids=dashboa
 
 def test_the_files_are_what_the_code_says() -> None:
     assert drift() == ""
-    assert [path.name for path in sorted(FOLDER.glob("*.json"))] == sorted(files())
+    assert {f"json/{path.name}" for path in FOLDER.glob("*.json")} | {"README.md"} == files().keys()
     assert list(dashboards()) == ["noc", "ports", "trust"]
 
 
@@ -43,11 +43,11 @@ def test_panels_fill_lines_and_do_not_overlap(dashboard: dict[str, Any]) -> None
 
 def test_a_file_that_was_edited_or_is_left_over_is_seen_and_mended(tmp_path: Path) -> None:
     assert sorted(write(tmp_path)) == sorted(files()) and drift(tmp_path) == ""
-    edited = tmp_path / "1-noc.json"
+    edited = tmp_path / "json" / "1-noc.json"
     edited.write_text(edited.read_text().replace("NOC live", "NOC dead"))
-    (tmp_path / "9-old.json").write_text("{}\n")
-    assert "-" + ' "title": "NOC dead",' in drift(tmp_path) and "file/9-old.json" in drift(tmp_path)
-    assert write(tmp_path) == ["1-noc.json", "9-old.json"]
+    (tmp_path / "json" / "9-old.json").write_text("{}\n")
+    assert "-" + ' "title": "NOC dead",' in drift(tmp_path) and "file/json/9-old.json" in drift(tmp_path)
+    assert write(tmp_path) == ["json/1-noc.json", "json/9-old.json"]
     assert drift(tmp_path) == "" and write(tmp_path) == []
 
 
@@ -135,6 +135,6 @@ def test_the_commands(tmp_path: Path) -> None:
     made.mkdir()
     assert command("build", "--out", "made", folder=tmp_path).stdout.split() == sorted(files())
     assert command("build", "--out", "made", folder=tmp_path).stdout == "nothing changed\n"
-    assert json.loads((made / "1-noc.json").read_text()) == dashboards()["noc"]
+    assert json.loads((made / "json" / "1-noc.json").read_text()) == dashboards()["noc"]
     refused = command("build", "--out", "nowhere", folder=tmp_path)
     assert refused.returncode == 1 and "no such folder" in refused.stderr
