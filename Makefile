@@ -46,10 +46,10 @@ soak: $(VENV)/.dev
 lock: $(VENV)/.dev
 	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe \
 		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options --build-deps-for editable \
-		--extra embedded -o requirements.lock pyproject.toml
+		--extra embedded --extra console --extra grafana -o requirements.lock pyproject.toml
 	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe \
 		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options --build-deps-for editable \
-		--extra embedded --extra native --extra dev -o requirements-dev.lock pyproject.toml
+		--extra embedded --extra console --extra grafana --extra native --extra dev -o requirements-dev.lock pyproject.toml
 
 clean:
 	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
