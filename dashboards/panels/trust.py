@@ -41,7 +41,7 @@ SELECT
     if(f.rows_ = 0, NULL, dateDiff('second', f.newest, now()) - 60) AS `newest`,
     h.missed AS `missed`,
     h.duplicates AS `duplicates`,
-    h.template AS `last template`,
+    h.template AS `template`,
     f.smallest AS `sampling from`,
     f.largest AS `to`,
     f.sources AS `told by`,
@@ -85,17 +85,17 @@ def _limits(warn: float, alarm: float) -> dict[str, object]:
 
 _COLUMNS = (
     Override("byName", "flows/s", {"decimals": 0}),
-    Override("byName", "newest", {"unit": "s", "decimals": 0, "displayName": "age of newest", **_limits(180, 600)}),
-    Override("byName", "missed", {"unit": "locale", "displayName": "messages missed", **_limits(1, 1000)}),
+    Override("byName", "newest", {"unit": "s", "decimals": 0, **_limits(180, 600)}),
+    Override("byName", "missed", {"unit": "locale", **_limits(1, 1000)}),
     Override("byName", "duplicates", {"unit": "locale", **_limits(1, 1000)}),
-    Override("byName", "last template", {"unit": "s", "decimals": 0, **_limits(900, 3600)}),
+    Override("byName", "template", {"unit": "s", "decimals": 0, **_limits(900, 3600)}),
     Override("byName", "sampling from", {"unit": "locale"}),
     Override("byName", "to", {"unit": "locale"}),
     Override("byName", "without rate", {"unit": "percentunit", "decimals": 1, **_limits(0.01, 0.05)}),
     Override("byName", "unmatched", {"unit": "percentunit", "decimals": 1, **_limits(0.05, 0.2)}),
     Override("byName", "clock off", {"unit": "s", "decimals": 1, **_limits(5, 60)}),
     Override("byName", "not decoded", {"unit": "locale", **_limits(1, 1000)}),
-    Override("byName", "waited", {"unit": "locale", "displayName": "sets that waited"}),
+    Override("byName", "waited", {"unit": "locale"}),
 )
 _LAG = """
 SELECT stage, dateDiff('second', newest, now()) - 60 AS age FROM
@@ -164,11 +164,11 @@ TRUST = Dashboard(
                  thresholds=((None, GREEN), (0.05, YELLOW), (0.2, RED))),
         ),
         (
-            Table(7, "Exporters", "In the time range. Age of newest: since the end of its newest minute. Messages"
-                  " missed: by sequence numbers; v9 counts messages, IPFIX and v5 records. Last template: v5 and sFlow"
-                  " have none. Two sampling intervals: the device was changed, or has several. Told by: where the"
-                  " interval comes from; assumed: it never said anything. Clock off: mean difference of its clock to"
-                  " ours. Not decoded: datagrams, sets, templates and samples.", 24, 9,
+            Table(7, "Exporters", "In the time range. Newest: seconds since the end of its newest minute. Missed:"
+                  " by sequence numbers; v9 counts messages, IPFIX and v5 records. Template: when it last sent one; v5"
+                  " and sFlow have none. Two sampling intervals: the device was changed, or has several. Told by: where"
+                  " the interval comes from; assumed: it never said anything. Clock off: mean difference of its clock"
+                  " to ours. Not decoded: datagrams, sets, templates and samples.", 24, 9,
                   targets=(Target(_EXPORTERS, series=False),), unit="none", overrides=_COLUMNS),
         ),
         (
