@@ -136,6 +136,23 @@ def replay(
 
 
 @app.command()
+def simulate(
+    to: Annotated[str, typer.Option("--to", metavar="HOST:PORT", help="collectors, with commas: exporters take turns")],
+    rate: Annotated[int, typer.Option(min=1, help="flows a second of all exporters, mean over the day")] = 2_000,
+    seconds: Annotated[float | None, typer.Option("--for", min=1, help="stop after this many seconds")] = None,
+    seed: Annotated[int, typer.Option(help="same seed, same subscribers")] = 1,
+    leases: Annotated[Path | None, typer.Option(help="write who holds which prefix there, for the enricher")] = None,
+    allow_remote: Annotated[
+        bool, typer.Option(help="allow targets that are not on this machine, and names instead of addresses")
+    ] = False,
+) -> None:
+    """Send flows of a network that does not exist, and print at the end what was sent."""
+    from flowtide.simulate_command import run_simulate
+
+    run_simulate(to, rate, seconds, seed, leases, allow_remote=allow_remote)
+
+
+@app.command()
 def sql(
     query: Annotated[str, typer.Argument(help="one statement; - reads it from standard input")],
     config: Config = None,

@@ -1,11 +1,16 @@
 """``flowtide dashboards build | check | push URL``: the files of the screens, and their way into a Grafana."""
 
+import os
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
 from flowtide.errors import Failure
+from flowtide.settings import load
+
+_PASSWORD = "CLICKHOUSE_GRAFANA_PASSWORD"  # noqa: S105 - the name of a variable
 
 app = typer.Typer(help="The dashboards: build their files, check them, push them to a Grafana.", no_args_is_help=True)
 
@@ -41,3 +46,42 @@ def check() -> None:
     if found:
         raise typer.Exit(1)
     typer.echo(f"{len(dashboards())} dashboards: as the code says, and nothing to mend")
+
+
+@app.command()
+def push(
+    url: Annotated[str, typer.Argument(help="Grafana's address; $GRAFANA_TOKEN, or $GRAFANA_USER and _PASSWORD")],
+    store: Annotated[
+        str, typer.Option(help="ClickHouse's HTTP interface as Grafana's machine sees it [default: the settings']")
+    ] = "",
+    user: Annotated[str, typer.Option(help=f"Grafana's user in ClickHouse; its password is ${_PASSWORD}")] = "grafana",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the difference only")] = False,
+    set_password: Annotated[
+        bool, typer.Option("--set-password", help="give the password also where Grafana has one")
+    ] = False,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="TOML file of settings")] = None,
+) -> None:
+    """Make a Grafana hold the folder, the data source and the dashboards; prints the difference first."""
+    try:
+        from dashboards.publish import DataSource, PublishError, credential_from, publish
+    except ImportError as error:
+        raise Failure(f"push needs the extra grafana ({error.name} is missing)") from None
+    from dashboards.library import dashboards
+
+    settings = load(config)
+    place = urlsplit(store or _store_of(settings.store.url, settings.http.listen))
+    if place.scheme not in ("http", "https") or not place.hostname:
+        raise Failure(f"--store {store!r}: write http://HOST:8123 or https://HOST:8443")
+    secure = place.scheme == "https"
+    source = DataSource(
+        place.hostname, place.port or (8443 if secure else 8123), secure, user, os.environ.get(_PASSWORD, ""),
+        settings.store.database, set_password,
+    )  # fmt: skip
+    try:
+        publish(url, dashboards(), source, credential_from(os.environ), typer.echo, dry_run=dry_run)
+    except PublishError as error:
+        raise Failure(str(error)) from None
+
+
+def _store_of(store_url: str, listen: str) -> str:
+    return store_url if store_url.startswith(("http://", "https://")) else f"http://{listen}"

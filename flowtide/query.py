@@ -6,6 +6,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -16,10 +17,11 @@ from flowtide.settings import Settings
 from flowtide.stack import runtime_file
 from sinks import StoreRefused, StoreUnavailable, comments
 from sinks.clickhouse import ClickHouseStore
-from sinks.embedded import EmbeddedStore
-from sinks.http_port import HttpPort
 from sinks.migrations import MigrationError, migrate, plan
 from sinks.ownership import AlreadyOwned
+
+if TYPE_CHECKING:
+    from sinks.embedded import EmbeddedStore
 
 
 def ask(settings: Settings, sql: str, output: str) -> bytes:
@@ -37,6 +39,10 @@ def ask(settings: Settings, sql: str, output: str) -> bytes:
         return _ask_port(running, sql, output)
     if not settings.folder(settings.store.url, "chdb").is_dir():
         raise Failure(f"{settings.data.resolve()} holds no store yet: start one with flowtide run or flowtide demo")
+    # Not at the top: who asks a server does without the engine.
+    from sinks.embedded import EmbeddedStore
+    from sinks.http_port import HttpPort
+
     store = _open(settings)
     assert isinstance(store, EmbeddedStore)
     port = HttpPort(store, settings.http.model_copy(update={"listen": "127.0.0.1:0"}), lambda: {}, settings.timezone)
@@ -110,7 +116,7 @@ def _ask(url: str, sql: str, headers: Mapping[str, str], ca_file: str = "") -> b
         raise Failure(f"{url.partition('?')[0]} does not answer: {error}; is the store running?") from None
 
 
-def _open(settings: Settings) -> EmbeddedStore | ClickHouseStore:
+def _open(settings: Settings) -> "EmbeddedStore | ClickHouseStore":
     try:
         return open_store(settings)
     except (StoreUnavailable, StoreRefused, AlreadyOwned) as error:

@@ -65,7 +65,7 @@ def send_file(
     other target they send from whichever address the system takes.  ReplayError when the file, the target or a source
     address cannot be used.
     """
-    _check_target(to[0], allow_remote)
+    check_target(to[0], allow_remote)
     replayed = Replayed()
     plan = _Sources(to[0], {str(ip_address(one)): other for one, other in (sources or {}).items()})
     sockets: dict[str, socket.socket] = {}
@@ -160,7 +160,8 @@ class _Sources:
                 return candidate
 
 
-def _check_target(host: str, allow_remote: bool) -> None:
+def check_target(host: str, allow_remote: bool) -> None:
+    """ReplayError for what is no address, or not on this machine unless that is allowed."""
     try:
         address = ip_address(host)
     except ValueError as error:
