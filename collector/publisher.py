@@ -33,8 +33,12 @@ _KEPT = 65_536  # rows of a table that wait for room on the bus, about 30 MB; be
 class Publisher:
     """Appends to the raw stream; owned by the decoding thread."""
 
-    def __init__(self, bus: Bus, collector: str, compression: Compression) -> None:
-        """Sequences go on where the log ends, whoever wrote it: they only ever grow."""
+    def __init__(self, bus: Bus, collector: str, compression: Compression, *, history: bool = False) -> None:
+        """Sequences go on where the log ends, whoever wrote it: they only ever grow.
+
+        ``history``: the messages are marked as rows of a past, which say nothing of how late this moment's are.
+        """
+        self._history = history
         self._collector, self._compression = collector, compression
         self.origin = f"{collector}@{bus.stream_id(RAW_STREAM)[:_ORIGIN_DIGITS]}"
         self._ledger = Ledger.anonymous()
@@ -50,6 +54,16 @@ class Publisher:
     def has(self, partition: int, sequence: int) -> bool:
         """Whether the log has a message of that number."""
         return partition < self._partitions and sequence < self._sequence[partition]
+
+    def following(self, partition: int) -> int:
+        """The number that the next message of a partition gets."""
+        return self._sequence[partition]
+
+    def wrote_all_since(self, partition: int, sequence: int) -> bool:
+        """Whether the log has no message of that number or a later one, or its newest is marked as these are."""
+        last = self._producer.last(partition)
+        headers = RawHeaders.decode(last) if last is not None else None
+        return headers is None or headers.sequence < sequence or headers.history == self._history
 
     def account_to(self, ledger: Ledger) -> None:
         """Write intents and outcomes there from now on; what it says is lost is told with the next counters."""
@@ -67,6 +81,7 @@ class Publisher:
             headers = RawHeaders(
                 self.origin, self._sequence[partition], len(part), int(times.min()), int(times.max()),
                 dropped=tuple((minute, exporter, rows) for (minute, exporter), rows in dropped.items()),
+                history=self._history,
             )  # fmt: skip
             self._ledger.intend(partition, headers.sequence, len(part), sum(dropped.values()))
             try:
@@ -84,8 +99,8 @@ class Publisher:
                 self.note("bus", "published_rows", len(part))
 
     def note(self, stage: str, counter: str, value: int) -> None:
-        """Add to a counter of ``stage_1m``."""
-        if value:
+        """Add to a counter of ``stage_1m``: of this minute, so that history has none."""
+        if value and not self._history:
             self._stage[stage, counter] = self._stage.get((stage, counter), 0) + value
 
     def note_exporters(self, counts: Sequence[Count]) -> None:
@@ -102,6 +117,10 @@ class Publisher:
             lost = len(kept) - _KEPT
             del kept[:lost]
             self.note("bus", "dropped_observations", lost)
+
+    def publish_rows(self, table: str, rows: list[dict[str, object]]) -> bool:
+        """Append rows of an observation table now; False: no room, and nothing of them is kept."""
+        return self._observe(table, rows)
 
     def publish_notes(self) -> bool:
         """Append the counters noted since the last time; without room (False) they are kept for the next."""
@@ -136,7 +155,9 @@ class Publisher:
         if not rows:
             return True
         now = int(time.time() * 1000)
-        headers = RawHeaders(self.origin, self._sequence[0], len(rows), now, now, "observation", table)
+        headers = RawHeaders(
+            self.origin, self._sequence[0], len(rows), now, now, "observation", table, history=self._history
+        )
         try:
             self._append(0, headers, encode_observation(table, rows))
         except BusFull:

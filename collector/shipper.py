@@ -306,7 +306,9 @@ class Shipper:
 
 
 def _newest_ms(message: Message) -> int:
+    """Of its flows; 0: nothing that says how long it has waited."""
     try:
-        return RawHeaders.decode(message.headers).max_ms
+        headers = RawHeaders.decode(message.headers)
+        return 0 if headers.history else headers.max_ms
     except HeaderError:
         return 0  # for the enricher to judge

@@ -55,24 +55,8 @@ def expand(sql: str, window: Window, variables: Mapping[str, Sequence[str]]) -> 
 
     ``variables`` as ``library.bound`` gives them: values that are ``Literal`` stand as they are, whatever the format.
     """
-    with_variables = _VARIABLE.sub(lambda found: _value(found, variables), sql)
-    parts: list[str] = []
-    at = 0
-    for found in _MACRO.finditer(with_variables):
-        if found.start() < at:
-            raise MacroError(f"{found[0]} stands inside another macro")
-        parts.append(with_variables[at : found.start()])
-        name, at = found[1], found.end()
-        if name in _PLAIN:
-            parts.append(_PLAIN[name](window))
-        elif name in _CALLS and with_variables[at : at + 1] == "(":
-            end = _closing(with_variables, at, found[0])
-            arguments = [part.strip() for part in with_variables[at + 1 : end].split(",")]
-            parts.append(_call(name, arguments, window))
-            at = end + 1
-        else:
-            raise MacroError(f"{found[0]} is no macro: {', '.join(sorted((*_PLAIN, *_CALLS)))} are")
-    return "".join((*parts, with_variables[at:]))
+    # Variables last: what a value holds is never a macro.
+    return _VARIABLE.sub(lambda found: _value(found, variables), _without_macros(sql, window))
 
 
 class Literal(str):
@@ -83,6 +67,26 @@ class Literal(str):
 
 _MACRO = re.compile(r"\$(__\w+)")
 _VARIABLE = re.compile(r"\$\{(\w+)(?::(\w+))?\}|\$(?!__)([A-Za-z]\w*)")
+
+
+def _without_macros(sql: str, window: Window) -> str:
+    parts: list[str] = []
+    at = 0
+    for found in _MACRO.finditer(sql):
+        if found.start() < at:
+            raise MacroError(f"{found[0]} stands inside another macro")
+        parts.append(sql[at : found.start()])
+        name, at = found[1], found.end()
+        if name in _PLAIN:
+            parts.append(_PLAIN[name](window))
+        elif name in _CALLS and sql[at : at + 1] == "(":
+            end = _closing(sql, at, found[0])
+            arguments = [part.strip() for part in sql[at + 1 : end].split(",")]
+            parts.append(_call(name, arguments, window))
+            at = end + 1
+        else:
+            raise MacroError(f"{found[0]} is no macro: {', '.join(sorted((*_PLAIN, *_CALLS)))} are")
+    return "".join((*parts, sql[at:]))
 
 
 def _value(found: re.Match[str], variables: Mapping[str, Sequence[str]]) -> str:

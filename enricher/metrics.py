@@ -14,6 +14,7 @@ FLOWS = Counter(
 )
 OCTETS = Counter("enricher_octets_est_total", "their estimated octets", ["attribution"])
 ENRICHED_ROWS = Counter("enricher_enriched_rows_total", "rows published to flows.enriched")
+HISTORY_ROWS = Counter("enricher_history_rows_total", "rows of history published, in no other counter of this part")
 RESTARTS = Counter("enricher_restarts_total", "times the loop failed and began again from the tail")
 GENERATIONS = Counter("enricher_generations_lost_total", "times the partitions were given out anew")
 LOST_MESSAGES = Counter("enricher_lost_messages_total", "raw messages that were gone before they were read")

@@ -52,6 +52,7 @@ _POLL_BYTES = 16 << 20  # about 120 k rows of LZ4: less than one enriched messag
 _POLL_SECONDS = 0.1
 _FULL_PAUSE_SECONDS = 0.2
 _COMMIT_SECONDS = 5.0  # a commit is only a hint, the tail decides
+_HISTORY_ROWS = 30_000  # raw rows of a message of history: nearly each is a group of its own in the rollups
 _IDLE_POLLS = 50  # at a stop: what has not come after 5 s of asking is left for the next start
 _MAX_SPAN_MS = int(widest_span() / np.timedelta64(1, "ms"))
 
@@ -77,20 +78,24 @@ class _Pending:
     since: float = 0.0
     min_ms: int = 0
     max_ms: int = 0
+    history: bool = False
 
     def add(self, offset: int, batch: Batch, headers: RawHeaders, now: float) -> None:
         """Take a source message's rows."""
         if not self.rows:
             self.since, self.min_ms, self.max_ms = now, headers.min_ms, headers.max_ms
+            self.history = headers.history
         self.min_ms, self.max_ms = min(self.min_ms, headers.min_ms), max(self.max_ms, headers.max_ms)
         self.sources.append(offset)
         self.batches.append(batch)
         self.rows += len(batch)
 
-    def spans_too_long_with(self, headers: RawHeaders) -> bool:
-        """Whether one message would hold more days than one insert may."""
+    def is_not_for(self, headers: RawHeaders) -> bool:
+        """Whether one message cannot have both: it would hold more days than one insert may, or history and live."""
         if not self.rows:
             return False
+        if self.history != headers.history:
+            return True
         return max(self.max_ms, headers.max_ms) - min(self.min_ms, headers.min_ms) > _MAX_SPAN_MS
 
     def clear(self) -> None:
@@ -239,7 +244,8 @@ class Enricher(Generations):
         except (HeaderError, CodecError) as error:
             self._bury(pending, message, headers, error)
             return
-        if pending.rows + len(batch) > self._settings.max_rows or pending.spans_too_long_with(headers):
+        most = min(self._settings.max_rows, _HISTORY_ROWS) if headers.history else self._settings.max_rows
+        if pending.rows + len(batch) > most or pending.is_not_for(headers):
             self._publish(consumer, message.partition, stop)
         self._admit(pending, headers, message)
         pending.add(message.offset, batch, headers, self._clock())
@@ -288,11 +294,14 @@ class Enricher(Generations):
         headers = EnrichedHeaders(
             len(result.batch), pending.start, pending.end, index, dict(pending.sequences.highest), pending.lost,
             int(times.min()), int(times.max()), dropped=tuple(pending.dropped), poison=tuple(pending.poison),
-            source=self._source,
+            source=self._source, history=pending.history,
         )  # fmt: skip
         self._append(consumer, partition, headers, encode(result.batch, ENRICHED, self._compression), stop)
-        metrics.ENRICHED_ROWS.inc(len(result.batch))
-        metrics.count(result)
+        if pending.history:
+            metrics.HISTORY_ROWS.inc(len(result.batch))
+        else:
+            metrics.ENRICHED_ROWS.inc(len(result.batch))
+            metrics.count(result)
         pending.clear()
 
     def _pass_on(
@@ -302,7 +311,7 @@ class Enricher(Generations):
         onward = EnrichedHeaders(
             headers.rows, pending.start, pending.end, ((message.offset, headers.rows),),
             dict(pending.sequences.highest), pending.lost, headers.min_ms, headers.max_ms, "observation", headers.table,
-            tuple(pending.dropped), tuple(pending.poison), self._source,
+            tuple(pending.dropped), tuple(pending.poison), self._source, headers.history,
         )  # fmt: skip
         self._append(consumer, message.partition, onward, bytes(message.body), stop)
         pending.clear()

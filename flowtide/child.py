@@ -1,4 +1,4 @@
-"""The children of ``run`` and ``collect``: ``python -m flowtide.child collector|ship|store``.
+"""The children of ``run`` and ``collect``: ``python -m flowtide.child collector|ship|store|console``.
 
 Settings come as one line of JSON on standard input, facts go as lines of JSON to standard output, logs to standard
 error.  ``store`` is enricher, sink, engine and HTTP port in one process, because one process owns the engine.
@@ -31,6 +31,10 @@ def run(name: str, settings: Settings, fds: list[int], stop: threading.Event) ->
         run_collector(settings, fds, stop, say_ready)
     elif name == "ship":
         run_ship(settings, stop, say_ready)
+    elif name == "console":
+        from flowtide.console import run_console
+
+        run_console(settings, stop, say_ready)
     else:
         from flowtide.behind import run_behind_the_bus  # a collector does without the client and the engine
 

@@ -46,6 +46,7 @@ class Child:
 
     def start(self, settings_json: str) -> None:
         """Start it; returns at once."""
+        self._let_go()
         self.ready = threading.Event()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "flowtide.child", self.name],
@@ -82,6 +83,7 @@ class Child:
     def stop(self, timeout: float) -> bool:
         """Ask it to finish its work and wait; False: it had to be killed."""
         if self.process is None or self.process.poll() is not None:
+            self._let_go()
             return True
         self.process.send_signal(signal.SIGTERM)
         try:
@@ -92,14 +94,23 @@ class Child:
             self.process.kill()
             self.process.wait()
             return False
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Close our end of the input of one that ended; the end of its output closes itself."""
+        if self.process is not None and self.process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self.process.stdin.close()
 
     def _listen(self, stream: IO[str], ready: threading.Event) -> None:
-        for line in stream:
-            with contextlib.suppress(json.JSONDecodeError):
-                facts = json.loads(line)
-                if isinstance(facts, dict):
-                    self.facts.update(facts)
-                    ready.set()
+        with stream:
+            for line in stream:
+                with contextlib.suppress(json.JSONDecodeError):
+                    facts = json.loads(line)
+                    if isinstance(facts, dict):
+                        self.facts.update(facts)
+                        ready.set()
 
 
 def say_ready(facts: Mapping[str, object]) -> None:
@@ -123,3 +134,10 @@ def stop_event() -> threading.Event:
 
     threading.Thread(target=watch, name="parent", daemon=True).start()
     return stop
+
+
+def address_of(fact: object) -> str:
+    """``HOST:PORT`` of a child's fact."""
+    assert isinstance(fact, Sequence)
+    host, port = fact
+    return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"

@@ -82,7 +82,7 @@ def sink(config: Config = None) -> None:
 
 @app.command()
 def serve(config: Config = None) -> None:
-    """Be the ClickHouse of a machine without a server: the engine and its HTTP port, no bus."""
+    """Be the ClickHouse of a machine without a server: the engine, its HTTP port and the console, no bus."""
     from flowtide.parts import is_embedded
     from flowtide.single import run_single
 
@@ -93,16 +93,31 @@ def serve(config: Config = None) -> None:
 
 
 @app.command()
+def console(
+    config: Config = None,
+    make_hash: Annotated[bool, typer.Option("--hash", help="ask for a password and print its text for users")] = False,
+) -> None:
+    """Show the dashboards in a browser, over a store that runs: this data directory's, or a server."""
+    from flowtide.console_command import print_hash, show
+
+    if make_hash:
+        print_hash()
+    else:
+        show(_settings(config))
+
+
+@app.command()
 def demo(
     seconds: Annotated[float | None, typer.Option("--for", min=1, help="stop after this many seconds")] = None,
     config: Config = None,
     rate: Annotated[int, typer.Option(min=1, help="flows a second of the simulated exporters")] = 2_000,
     seed: Annotated[int, typer.Option(help="same seed, same flows")] = 1,
+    days: Annotated[int, typer.Option("--history", min=0, max=8, help="days of history in a fresh directory")] = 8,
 ) -> None:
     """Run the whole path with simulated exporters and watch it by SQL."""
     from flowtide.demo import run_demo
 
-    if not run_demo(_settings(config), seconds, rate, seed):
+    if not run_demo(_settings(config), seconds, rate, seed, days):
         raise Failure("no flow became visible by SQL: see the messages above")
 
 
@@ -138,7 +153,7 @@ def replay(
 @app.command()
 def simulate(
     to: Annotated[str, typer.Option("--to", metavar="HOST:PORT", help="collectors, with commas: exporters take turns")],
-    rate: Annotated[int, typer.Option(min=1, help="flows a second of all exporters, mean over the day")] = 2_000,
+    rate: Annotated[int, typer.Option(min=1, help="flows a second of all exporters, mean over a week")] = 2_000,
     seconds: Annotated[float | None, typer.Option("--for", min=1, help="stop after this many seconds")] = None,
     seed: Annotated[int, typer.Option(help="same seed, same subscribers")] = 1,
     leases: Annotated[Path | None, typer.Option(help="write who holds which prefix there, for the enricher")] = None,
@@ -234,6 +249,8 @@ def _run_stack(settings: Settings, *, collect_only: bool) -> None:
         typer.echo(f"listening for flows on {', '.join(addresses.listen)} (UDP)")
         if addresses.http:
             typer.echo(f"SQL:     curl '{addresses.http}/?query=SELECT+count()+FROM+flowtide.flows'")
+        if addresses.console:
+            typer.echo(f"console: {addresses.console}")
         places = (addresses.http and f"{addresses.http}/metrics", addresses.collector_metrics, addresses.ship_metrics)
         typer.echo(f"metrics: {', '.join(place for place in places if place)}; health: /healthz")
         typer.echo(f"bus:     {settings.filled(settings.bus.url)}")

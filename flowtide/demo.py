@@ -14,8 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from collector.sockets import parse_address
+from flowtide.children import Child
+from flowtide.demo_history import DemoHistory, Written
 from flowtide.settings import Settings
 from flowtide.simulator.exporters import SimulatedNetwork
+from flowtide.simulator.history import DAYS
 from flowtide.simulator.population import write_leases
 from flowtide.stack import Addresses, Stack, on_signals
 
@@ -24,8 +27,12 @@ _REFRESH_SECONDS = 1.0
 _PLAIN_SECONDS = 5.0
 _SEND_SECONDS = 0.05
 _LAST_LOOK_SECONDS = 15.0
+_NOTE_SECONDS = 5.0  # how often it is noted up to when there are flows
 
-FLOWS = "SELECT count() AS flows, max(ts) AS newest FROM flowtide.flows WHERE copy != 1"
+FLOWS = """
+SELECT countIf(received >= {since:DateTime64(3, 'UTC')}) AS live, count() - live AS before FROM flowtide.flows
+WHERE copy != 1
+"""
 RATE = """
 SELECT toInt64(round(count() / 10)) AS per_second FROM flowtide.flows
 WHERE copy != 1 AND received >= now64(3) - INTERVAL 12 SECOND AND received < now64(3) - INTERVAL 2 SECOND
@@ -56,7 +63,8 @@ _EXAMPLE = "SELECT bucket, sum(octets_est) AS octets FROM bucket_1m GROUP BY buc
 class Picture:
     """What SQL answered last."""
 
-    flows: int = 0
+    flows: int = 0  # that arrived since the start
+    before: int = 0  # history, and what earlier demos left
     per_second: int = 0
     buckets: list[tuple[str, int]] = field(default_factory=list)
     quic: list[tuple[str, float, float]] = field(default_factory=list)
@@ -64,43 +72,53 @@ class Picture:
     trouble: str = ""  # why there is no newer picture
 
 
-def run_demo(settings: Settings, seconds: float | None, rate: int, seed: int) -> bool:
-    """Run until interrupted or for ``seconds``; whether flows became visible by SQL."""
+def run_demo(settings: Settings, seconds: float | None, rate: int, seed: int, days: int = DAYS) -> bool:
+    """Run until interrupted or for ``seconds``; whether live flows became visible by SQL.
+
+    ``days``: so long a history a fresh directory gets.
+    """
     settings = _bounded(settings)
     stop = threading.Event()
     undo = on_signals(stop)
     stack = Stack(settings)
-    picture = Picture()
     console = Console()
     try:
         targets = [("127.0.0.1", port) for port in stack.ports]
         network = SimulatedNetwork(seed, rate, targets, utc_offset_seconds=time.localtime().tm_gmtoff)
         write_leases(Path(settings.enricher.leases), seed)
-        addresses = stack.start()
-        _say_where(console, addresses, settings)
-        sender = threading.Thread(target=_send, args=(network, stop), name="exporters", daemon=True)
+        history = DemoHistory(settings)
+        since = int(time.time())
+        written = history.write(days, seed, rate, since)  # before the collector has the log
+        sender = threading.Thread(target=_send, args=(network, stack.collector, stop), name="exporters", daemon=True)
         sender.start()
-        _watch(console, addresses, stack, picture, stop, seconds)
+        addresses = stack.start()
+        _say_where(console, addresses, settings, written)
+        watch = _Watch(addresses, stack, history, since)
+        _show(console, watch, stop, seconds)
         stop.set()
         sender.join()
-        _look_once_more(addresses, picture)
+        watch.look_once_more()
     finally:
+        stop.set()
         stack.close()
         undo()
-    console.print(f"\nstopped; {picture.flows:,} flows are in {settings.data.resolve()}", soft_wrap=True)
+    flows = watch.picture.flows + watch.picture.before
+    console.print(f"\nstopped; {flows:,} flows are in {settings.data.resolve()}", soft_wrap=True)
     again = "SELECT bucket, sum(octets_est) AS octets FROM bucket_1m GROUP BY bucket ORDER BY octets DESC"
     console.print(f'ask them again with: {sys.argv[0]} sql "{again}"', soft_wrap=True, markup=False)
-    return picture.flows > 0
+    return watch.picture.flows > 0
 
 
-def look(address: str) -> Picture:
-    """Ask the HTTP port; raises what clickhouse-connect raises."""
+def look(address: str, since: int) -> Picture:
+    """Ask the HTTP port; raises what clickhouse-connect raises.  Flows are live from ``since`` (Unix) on."""
     host, port = parse_address(address.removeprefix("http://"))
     client: Any = clickhouse_connect.get_client(host=host, port=port)
     try:
         quic = client.query(QUIC).result_rows
+        live, before = client.query(FLOWS, parameters={"since": since}).result_rows[0]
         return Picture(
-            flows=client.query(FLOWS).result_rows[0][0],
+            flows=live,
+            before=before,
             per_second=client.query(RATE).result_rows[0][0],
             buckets=[(bucket, octets) for bucket, octets in client.query(BUCKETS).result_rows],
             quic=[(scope, q1, q2) for scope, q1, q2 in quic],
@@ -118,36 +136,82 @@ def _bounded(settings: Settings) -> Settings:
     return settings.model_copy(update={"bus": bus, "store": store, "enricher": enricher})
 
 
-def _send(network: SimulatedNetwork, stop: threading.Event) -> None:
+def _send(network: SimulatedNetwork, collector: Child, stop: threading.Event) -> None:
+    """From the moment the collector receives: what it decodes waits on the bus while the engine starts."""
+    while not stop.is_set() and not collector.ready.wait(_SEND_SECONDS):
+        pass  # a child that starts has another event
     while not stop.wait(_SEND_SECONDS):
         network.send(time.time())
     network.close()
 
 
-def _say_where(console: Console, addresses: Addresses, settings: Settings) -> None:
+def _say_where(console: Console, addresses: Addresses, settings: Settings, written: Written) -> None:
+    if addresses.console:
+        console.print(f"[bold]dashboards: {addresses.console}[/bold]", soft_wrap=True)
     listen = ", ".join(addresses.listen)
     console.print(f"simulated exporters send NetFlow v9 and IPFIX to {listen} (UDP)", soft_wrap=True)
     console.print(f"SQL over HTTP at {addresses.http}, for example:", soft_wrap=True)
     console.print(f"  curl '{addresses.http}/' --data-binary \"{_EXAMPLE}\"", soft_wrap=True, markup=False)
+    console.print(_of_history(written), soft_wrap=True, markup=False)
     console.print(f"data in {settings.data.resolve()}, at most 2 GB; Ctrl-C stops", soft_wrap=True)
 
 
-def _watch(
-    console: Console, addresses: Addresses, stack: Stack, picture: Picture, stop: threading.Event, seconds: float | None
-) -> None:
+def _of_history(written: Written) -> str:
+    if written.why_not:
+        return f"no history is written: {written.why_not}"
+    days = (written.until - written.since) / 86_400
+    length = f"{days:.0f} days" if days >= 1 else f"{days * 24:.1f} hours"
+    cut = "" if written.whole else ", then time or room was used up"
+    return (
+        f"history of {length}, {written.rows:,} rows that each stand for many flows, written in {written.seconds:.1f} s"
+        f"{cut}; it is on the panels within a minute"
+    )
+
+
+class _Watch:
+    """Looks by SQL, and keeps the stack running meanwhile."""
+
+    def __init__(self, addresses: Addresses, stack: Stack, history: DemoHistory, since: int) -> None:
+        self.picture = Picture()
+        self._addresses, self._stack, self._history, self._since = addresses, stack, history, since
+        self._noted = 0.0
+
+    def look(self) -> Picture:
+        """Ask again; while the store starts anew the last picture stays."""
+        self._stack.tend()
+        self._refresh()
+        if time.monotonic() - self._noted >= _NOTE_SECONDS:
+            self._history.covered(int(time.time()))
+            self._noted = time.monotonic()
+        return self.picture
+
+    def look_once_more(self) -> None:
+        """A short demo ends before the first rows are visible: give them a moment."""
+        self._history.covered(int(time.time()))
+        deadline = time.monotonic() + _LAST_LOOK_SECONDS
+        self._refresh()
+        while not (self.picture.flows and self.picture.quic) and time.monotonic() < deadline:
+            time.sleep(0.5)
+            self._refresh()
+        print(_plain(self.picture, None), flush=True)
+
+    def _refresh(self) -> None:
+        try:
+            self.picture = look(self._addresses.http, self._since)
+        except Exception as error:  # the client raises many kinds, and none may end the demo
+            self.picture.trouble = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+
+
+def _show(console: Console, watch: _Watch, stop: threading.Event, seconds: float | None) -> None:
     """Show the picture until the end: redrawn on a terminal, a few plain lines elsewhere."""
     began = time.monotonic()
     if console.is_terminal:
-        with Live(_draw(picture, 0.0), console=console, refresh_per_second=2) as live:
+        with Live(_draw(watch.picture, 0.0), console=console, refresh_per_second=2) as live:
             while not _over(stop, began, seconds, _REFRESH_SECONDS):
-                stack.tend()
-                _refresh(addresses, picture)
-                live.update(_draw(picture, time.monotonic() - began))
+                live.update(_draw(watch.look(), time.monotonic() - began))
         return
     while not _over(stop, began, seconds, _PLAIN_SECONDS):
-        stack.tend()
-        _refresh(addresses, picture)
-        print(_plain(picture, time.monotonic() - began), flush=True)
+        print(_plain(watch.look(), time.monotonic() - began), flush=True)
 
 
 def _over(stop: threading.Event, began: float, seconds: float | None, pause: float) -> bool:
@@ -155,33 +219,13 @@ def _over(stop: threading.Event, began: float, seconds: float | None, pause: flo
     return left <= 0 or stop.wait(min(pause, left))
 
 
-def _refresh(addresses: Addresses, picture: Picture) -> None:
-    """Ask again; while the store starts anew the last picture stays."""
-    try:
-        fresh = look(addresses.http)
-    except Exception as error:  # the client raises many kinds, and none may end the demo
-        picture.trouble = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-        return
-    for name in fresh.__dataclass_fields__:
-        setattr(picture, name, getattr(fresh, name))
-
-
-def _look_once_more(addresses: Addresses, picture: Picture) -> None:
-    """A short demo ends before the first rows are visible: give them a moment."""
-    deadline = time.monotonic() + _LAST_LOOK_SECONDS
-    _refresh(addresses, picture)
-    while not (picture.flows and picture.quic) and time.monotonic() < deadline:
-        time.sleep(0.5)
-        _refresh(addresses, picture)
-    print(_plain(picture, None), flush=True)
-
-
 def _plain(picture: Picture, at: float | None) -> str:
     quic = "; ".join(f"{scope} Q1 {q1:.1%} Q2 {q2:.1%}" for scope, q1, q2 in picture.quic) or "no judgement yet"
     losses = ", ".join(f"{name} {total}" for name, total in picture.losses if total) or "none"
     buckets = ", ".join(f"{bucket} {_octets(octets)}" for bucket, octets in picture.buckets) or "none yet"
+    when = "at the end" if at is None else f"{at:5.0f} s"
     lines = [
-        f"{'at the end' if at is None else f'{at:5.0f} s'}: {picture.flows:,} flows, {picture.per_second:,} flows/s",
+        f"{when}: {picture.flows:,} flows, {picture.per_second:,} flows/s; {picture.before:,} rows of before",
         f"  QUIC share (Q1 of all, Q2 of port 443): {quic}",
         f"  octets by lower port: {buckets}",
         f"  lost or held back: {losses}",
@@ -190,7 +234,10 @@ def _plain(picture: Picture, at: float | None) -> str:
 
 
 def _draw(picture: Picture, at: float) -> Group:
-    head = Text(f"{at:.0f} s   {picture.flows:,} flows   {picture.per_second:,} flows/s", style="bold")
+    head = Text(
+        f"{at:.0f} s   {picture.flows:,} flows   {picture.per_second:,} flows/s   {picture.before:,} rows of before",
+        style="bold",
+    )
     whole = sum(octets for _, octets in picture.buckets) or 1
     buckets = Table("lower port", "octets, last hour", "share", title="by lower-port bucket", title_justify="left")
     for bucket, octets in picture.buckets:

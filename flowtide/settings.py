@@ -16,11 +16,14 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from collector.settings import CollectorSettings
+from dashboards.settings import ConsoleSettings
 from enricher.settings import EnricherSettings
 from sinks.settings import BusSettings, HttpSettings, KafkaSettings, SinkSettings, StoreSettings
 
 PREFIX = "FLOWTIDE_"
-_NOT_SETTINGS = {"FLOWTIDE_CONFIG", "FLOWTIDE_SHARED", "FLOWTIDE_NO_SKIP", "FLOWTIDE_KAFKA_LIBS"}
+_NOT_SETTINGS = {
+    "FLOWTIDE_CONFIG", "FLOWTIDE_SHARED", "FLOWTIDE_NO_SKIP", "FLOWTIDE_KAFKA_LIBS", "FLOWTIDE_SCREENSHOTS",
+}  # fmt: skip
 
 
 class SettingsError(Exception):
@@ -51,6 +54,7 @@ class Settings(BaseSettings):
     store: StoreSettings = StoreSettings()
     sink: SinkSettings = SinkSettings()
     http: HttpSettings = HttpSettings()
+    console: ConsoleSettings = ConsoleSettings()
     log: LogSettings = LogSettings()
 
     @field_validator("timezone")
@@ -116,6 +120,11 @@ def reveal(settings: Settings) -> str:
         return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
     return json.dumps(settings.model_dump(), default=plain)
+
+
+def with_setting(settings: Settings, part: str, key: str, value: object) -> Settings:
+    """The settings with one key of a part changed."""
+    return settings.model_copy(update={part: getattr(settings, part).model_copy(update={key: value})})
 
 
 def known_keys() -> list[str]:

@@ -16,9 +16,10 @@ from types import FrameType
 import structlog
 
 from collector.sockets import BoundSocket, open_sockets
-from flowtide.children import Child, ChildFailed
+from flowtide.children import Child, ChildFailed, address_of
+from flowtide.console import ConsoleProcess
 from flowtide.parts import is_kafka
-from flowtide.settings import Settings, reveal
+from flowtide.settings import Settings, reveal, with_setting
 from sinks.ownership import AlreadyOwned, Ownership
 from sinks.segments import write_atomic
 
@@ -41,6 +42,7 @@ class Addresses:
     collector_metrics: str
     http: str = ""  # ClickHouse's HTTP interface, ours or a server's; empty: none in this stack
     ship_metrics: str = ""  # with a Kafka bus
+    console: str = ""  # the dashboards in a browser; empty: none in this stack, or it could not start
 
 
 class Stack:
@@ -63,6 +65,7 @@ class Stack:
             self._children.append(Child("ship"))
         if not collect_only:
             self._children.append(Child("store"))
+        self._console = None if collect_only else ConsoleProcess()
         self._runtime = (collect_file if collect_only else runtime_file)(settings)
 
     @property
@@ -72,7 +75,8 @@ class Stack:
 
     def processes(self) -> dict[str, int]:
         """Process ids of the children that run, by name."""
-        return {child.name: child.pid for child in self._children if child.pid is not None}
+        children = [*self._children, *([self._console.child] if self._console else [])]
+        return {child.name: child.pid for child in children if child.pid is not None}
 
     def start(self) -> Addresses:
         """Start all children and wait until they work; ChildFailed when one cannot."""
@@ -86,11 +90,13 @@ class Stack:
                     raise ChildFailed(f"the {child.name} process was not ready after {_READY_SECONDS:.0f} s")
         self._remember_ports()
         facts = self._facts()
+        http = f"http://{address_of(facts['http'])}" if "http" in facts else str(facts.get("store", ""))
         addresses = Addresses(
             tuple(bound.name for bound in self._sockets),
             f"http://{address_of(facts['metrics'])}/metrics",
-            f"http://{address_of(facts['http'])}" if "http" in facts else str(facts.get("store", "")),
+            http,
             f"http://{address_of(facts['ship'])}/metrics" if "ship" in facts else "",
+            self._console.start(self._settings, http, self.tend) if self._console else "",
         )
         write_atomic(self._runtime, json.dumps(asdict(addresses)).encode())
         return addresses
@@ -99,6 +105,8 @@ class Stack:
         """Start again what died; call it often."""
         for child in self._children:
             child.tend(self._message(child))
+        if self._console:
+            self._console.tend()
 
     def run(self, stop: threading.Event) -> None:
         """Watch until ``stop``."""
@@ -107,6 +115,8 @@ class Stack:
 
     def close(self) -> None:
         """Stop receiving, let the rest finish what was received, and let the directory go."""
+        if self._console:
+            self._console.close()
         for child in self._children:  # in the order of the path: each finishes what the one before left
             child.stop(_STOP_SECONDS[child.name])
         for bound in self._sockets:
@@ -154,11 +164,6 @@ def own(settings: Settings, roles: Sequence[str]) -> list[Ownership]:
     return held
 
 
-def with_setting(settings: Settings, part: str, key: str, value: object) -> Settings:
-    """The settings with one key of a part changed."""
-    return settings.model_copy(update={part: getattr(settings, part).model_copy(update={key: value})})
-
-
 def runtime_file(settings: Settings) -> Path:
     """Where a running stack says on which ports it answers."""
     return settings.data / "state" / "running.json"
@@ -187,10 +192,3 @@ def on_signals(stop: threading.Event) -> Callable[[], None]:
             signal.signal(number, handler)
 
     return undo
-
-
-def address_of(fact: object) -> str:
-    """``HOST:PORT`` of a child's fact."""
-    assert isinstance(fact, Sequence)
-    host, port = fact
-    return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"

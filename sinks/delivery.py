@@ -23,6 +23,7 @@ ORIGINS = 256
 """Origins a partition remembers: a collector is one, and one more each time it loses its spool; 10 KB of headers."""
 _HINT_BYTES = 3_000  # Kafka's offset.metadata.max.bytes is 4,096 by default
 _ID_CHARACTERS = 12  # of a stream's id: 48 bits tell the few makings of one stream apart
+_HISTORY = "history"
 _PAST_SOURCES = 8  # makings of flows.raw of which a late message is known as such
 
 
@@ -54,6 +55,7 @@ class RawHeaders:
     kind: Kind = "flow"
     table: str = ""  # of an observation
     dropped: Dropped = ()  # decoded for this partition and dropped since its last message that was accepted
+    history: bool = False  # rows of a past that did not pass just now: no measure of lag, freshness or coverage
 
     def encode(self) -> Headers:
         """As text, for the bus."""
@@ -62,6 +64,7 @@ class RawHeaders:
             "min": str(self.min_ms), "max": str(self.max_ms),
             "collector": self.collector, "sequence": str(self.sequence),
             **({"dropped": json.dumps(self.dropped)} if self.dropped else {}),
+            **_mark(self.history),
         }  # fmt: skip
 
     @staticmethod
@@ -71,7 +74,7 @@ class RawHeaders:
             return RawHeaders(
                 headers["collector"], int(headers["sequence"]), int(headers["rows"]),
                 int(headers["min"]), int(headers["max"]), _kind(headers), headers["table"],
-                _dropped(headers.get("dropped", "[]")),
+                _dropped(headers.get("dropped", "[]")), _HISTORY in headers,
             )  # fmt: skip
         except (KeyError, ValueError, TypeError) as error:
             raise HeaderError(f"not headers of a raw message: {error}") from error
@@ -94,10 +97,12 @@ class EnrichedHeaders:
     dropped: Excepted = ()  # what the raw messages say that their collector dropped
     poison: Excepted = ()  # rows of raw messages that could not be read; the exporter is ''
     source: str = ""  # which making of flows.raw the offsets are of (``short_id``)
+    history: bool = False  # as of the raw messages; they are joined with their like only
 
     def encode(self) -> Headers:
         """As text, for the bus."""
         return {
+            **_mark(self.history),
             **({"dropped": json.dumps(self.dropped)} if self.dropped else {}),
             **({"poison": json.dumps(self.poison)} if self.poison else {}),
             "source": self.source,
@@ -115,7 +120,7 @@ class EnrichedHeaders:
                 {str(name): int(value) for name, value in json.loads(headers["hi"]).items()}, _pairs(headers["lost"]),
                 int(headers["min"]), int(headers["max"]), _kind(headers), headers["table"],
                 _excepted(headers.get("dropped", "[]")), _excepted(headers.get("poison", "[]")),
-                headers.get("source", ""),
+                headers.get("source", ""), _HISTORY in headers,
             )  # fmt: skip
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise HeaderError(f"not headers of an enriched message: {error}") from error
@@ -128,6 +133,11 @@ class EnrichedHeaders:
 def short_id(stream_id: str) -> str:
     """A stream's id as headers and positions carry it."""
     return stream_id[:_ID_CHARACTERS]
+
+
+def _mark(history: bool) -> Headers:
+    # Only where it is so: older readers ignore a name they do not know.
+    return {_HISTORY: "1"} if history else {}
 
 
 def _kind(headers: Headers) -> Kind:

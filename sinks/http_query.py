@@ -221,4 +221,4 @@ def _ask(connection: Any, sql: str, parameters: Mapping[str, str]) -> str:
         answer: bytes = connection.query(sql, "TSVRaw", params=dict(parameters)).bytes()
     except (RuntimeError, chdb.ChdbError) as problem:
         raise store_error(problem) from problem
-    return answer.decode().rstrip("\n")
+    return answer.decode(errors="replace").rstrip("\n")  # a reader's text may hold any byte

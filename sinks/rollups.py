@@ -17,6 +17,7 @@ from sinks.settings import SinkSettings
 __all__ = ["NAMES", "Rollups", "Span", "of_offsets", "statement"]
 
 _DUTY = 2  # a round over all partitions begins not before so many times what the last one took: at most half the time
+_HISTORY_ROWS = 20_000  # of a range, one message more or less: about a second, while live rows wait
 _MAX_SPAN_MS = 49 * 86_400_000  # one insert over more than 100 day partitions is refused for ever
 
 
@@ -28,6 +29,7 @@ class Span:
     rows: int
     min_ms: int
     max_ms: int
+    history: bool = False  # dear rows, and once: in small ranges that do not wait for each other
 
 
 class Rollups:
@@ -42,11 +44,13 @@ class Rollups:
         self._planned: dict[int, tuple[int, int] | None] = {}
         self._last: dict[int, float] = {}
         self._took: dict[int, float] = {}  # seconds of the last range, by partition
+        self._hurried: set[int] = set()  # partitions whose planned range has history
 
     def forget(self) -> None:
         """The generation ended: others have the partitions, and what waited here waits there."""
         for mapping in (self._waiting, self._rolled, self._base, self._planned, self._last, self._took):
             mapping.clear()
+        self._hurried.clear()
 
     def begin(self, partition: int, position: SinkPosition, stored_end: int, base: int = 0) -> None:
         """Take over a partition: a range planned by a predecessor runs again with the same ends.
@@ -74,15 +78,18 @@ class Rollups:
         waiting = self._waiting[partition]
         if not waiting:
             return None
-        rows = sum(span.rows for span in waiting)
-        small = rows < self._settings.rollup_rows
+        rows, history = sum(span.rows for span in waiting), waiting[0].history
+        small = rows < self._settings.rollup_rows and not history
         # A range has its price whatever is in it: of many partitions, or in a slow store, they are fewer and larger.
         pause = max(self._settings.rollup_seconds, _DUTY * sum(self._took.values()))
         if small and not finish and now - self._last[partition] < pause:
             return None
         self._last[partition] = now
         low, high, end, taken = waiting[0].min_ms, waiting[0].max_ms, waiting[0].offset, 0
-        while waiting and taken < 2 * self._settings.rollup_rows:
+        most = _HISTORY_ROWS if history else 2 * self._settings.rollup_rows
+        if history:
+            self._hurried.add(partition)
+        while waiting and taken < most:
             low, high = min(low, waiting[0].min_ms), max(high, waiting[0].max_ms)
             if high - low > _MAX_SPAN_MS and taken:
                 break
@@ -101,7 +108,10 @@ class Rollups:
         if not is_done(self._store, ALL, partition, base + a, base + b):
             run_range(self._store, self._timezone, stream_id, partition, base, a, b)
         self._rolled[partition], self._planned[partition] = b, None
-        self._took[partition] = time.perf_counter() - began
+        if partition in self._hurried:  # it comes once, and says nothing of how long the next one takes
+            self._hurried.remove(partition)
+        else:
+            self._took[partition] = time.perf_counter() - began
 
     def cut_until(self, partition: int, base: int) -> int:
         """Where the newest range of the stream that begins at ``base`` ended, by the table for people.

@@ -263,12 +263,14 @@ class Sink(Generations):
                 self._burials.sound()
                 metrics.INSERTED_ROWS.labels(table).inc(len(rows))
                 metrics.INSERTED_MESSAGES.inc()
-                metrics.NEWEST_ROW.set(headers.max_ms / 1000)
+                if not headers.history:
+                    metrics.NEWEST_ROW.set(headers.max_ms / 1000)
                 break
         if headers.kind == "observation":
             records.clear()
         elif inserted:
-            self._rollups.stored(partition, Span(message.offset, len(rows), headers.min_ms, headers.max_ms))
+            span = Span(message.offset, len(rows), headers.min_ms, headers.max_ms, headers.history)
+            self._rollups.stored(partition, span)
         said = audit(partition, headers, stored, records, inserted=inserted)
         if said.num_rows:
             self._insert(consumer, partition, AUDIT, said, f"{token}/audit", stop)
@@ -318,6 +320,8 @@ class Sink(Generations):
                     self._rollup_failures, self.failed = 0, None
                 self._positions[partition] = replace(self._positions[partition], rolled=planned[1], planned=None)
                 self._commit(consumer, partition)
+                if not finish:
+                    break  # what came meanwhile is stored before the next range
             waiting = self._next[partition] - self._positions[partition].rolled
             metrics.ROLLUP_LAG_MESSAGES.labels(str(partition)).set(max(0, waiting))
 

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from tests.known_flows import EXPORTERS, Row, local, shares, sound
@@ -176,9 +177,13 @@ def hour_of(row: Row) -> int:
 
 
 def by_port(asked: Asked, back: int = 0) -> dict[str, int]:
+    """Of hours, or in ranges of two days and more of days."""
+    first, last = (local(at * 1000).date() for at in (asked.since, asked.until))
     found: dict[str, int] = defaultdict(int)
     for row in scoped(asked, *PORT_SCOPE):
-        if asked.since - 3600 < hour_of(row) + back <= asked.until:
+        hours = asked.since - 3600 < hour_of(row) + back <= asked.until
+        days = first <= local(row["ts"]).date() + timedelta(seconds=back) <= last
+        if days if asked.until - asked.since >= 2 * 86_400 else hours:
             found[port(row)] += row["octets_est"]
     return dict(found)
 

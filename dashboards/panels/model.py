@@ -12,7 +12,7 @@ from dashboards.library import ALL, DATA_SOURCE
 Json = dict[str, Any]
 Unit = Literal[
     "bps", "percentunit", "short", "s", "ms", "decbytes", "none", "locale", "dateTimeFromNow", "string",
-    "suffix: flows/s",
+    "suffix:flows/s",
 ]  # fmt: skip
 SCHEMA_VERSION = 38
 PLUGIN_VERSION = "4.0.8"  # of the data source: later ones leave such a query as it is

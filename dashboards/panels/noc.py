@@ -18,7 +18,6 @@ from dashboards.panels.model import (
 from dashboards.panels.sql import (
     BITS,
     CLOSED_SECONDS,
-    HOURS,
     OTHER,
     PORT,
     PORT_KEY,
@@ -30,6 +29,7 @@ from dashboards.panels.sql import (
     filled,
     named,
     of_buckets,
+    of_ports,
     series,
     top,
     total,
@@ -125,34 +125,47 @@ HAVING count() > 0
 _INTERFACES = f"""(
     SELECT i.time AS time, i.octets_est AS octets_est, concat(i.exporter, ' ',
         if(n.name = '', concat('if ', toString(i.interface)), n.name), if(i.direction = 1, ' in', ' out')) AS interface
-    FROM interface_1m AS i
+    FROM
+    (
+        SELECT {bucket("r.time")} AS time, r.exporter AS exporter, r.interface AS interface, r.direction AS direction,
+            sum(r.octets_est) AS octets_est
+        FROM interface_1m AS r WHERE {within("r.time")} AND {chosen("exporter", "r.exporter")}
+        GROUP BY time, exporter, interface, direction
+    ) AS i
     LEFT JOIN
     (
         SELECT exporter, toUInt32OrZero(toString(id)) AS interface, argMax(name, time) AS name FROM exporter_name
         WHERE kind = 'interface' GROUP BY exporter, interface
     ) AS n ON n.exporter = i.exporter AND n.interface = i.interface
-    WHERE {within("i.time")} AND {chosen("exporter", "i.exporter")}
 ) AS b"""
 _AS = f"""(
     SELECT a.time AS time, a.octets_est AS octets_est, concat('AS', toString(a.src_as), if(n.name = '', '', ' '),
         n.name) AS source
-    FROM as_5m AS a LEFT JOIN v_network_as AS n ON n.asn = a.src_as
-    WHERE {within("a.time")}
+    FROM
+    (
+        SELECT {bucket("r.time")} AS time, r.src_as AS src_as, sum(r.octets_est) AS octets_est
+        FROM as_5m AS r WHERE {within("r.time")} GROUP BY time, src_as
+    ) AS a
+    LEFT JOIN v_network_as AS n ON n.asn = a.src_as
 ) AS b"""
 _PORTS = f"""
 SELECT
-    if(place <= ${{top}}, port, '{OTHER}') AS `lower port`,
-    sum(p.octets) AS octets,
+    if(p.place > ${{top}}, '{OTHER}', {PORT}) AS `lower port`,
+    octets,
     octets / nullIf(sum(octets) OVER (), 0) AS share
 FROM
 (
-    SELECT {PORT} AS port, p.octets AS octets, row_number() OVER (ORDER BY octets DESC, port) AS place FROM
+    SELECT
+        least(o.number, ${{top}} + 1) AS place,
+        any(o.proto) AS proto, any(o.lower_port) AS lower_port, any(o.bucket) AS bucket, sum(o.octets) AS octets
+    FROM
     (
-        SELECT {PORT_KEY}, sum(p.octets_est) AS octets FROM port_1h AS p WHERE {HOURS} AND {_PORT_SCOPE}
-        GROUP BY {PORT_KEY}
-    ) AS p
+        SELECT {PORT_KEY}, octets, row_number() OVER (ORDER BY octets DESC, {PORT_KEY}) AS number FROM
+        ({of_ports(_PORT_SCOPE)})
+    ) AS o
+    GROUP BY place
 ) AS p
-GROUP BY `lower port` ORDER BY `lower port` = '{OTHER}', octets DESC, `lower port`
+ORDER BY p.place
 """
 
 
@@ -191,7 +204,7 @@ NOC = Dashboard(
                  name="Q2", spark=True),
             Stat(5, "Flow records now", "Records a second as exported, of the chosen exporters. Falls to zero:"
                  " exporters are silent or cannot reach us.", 4, 4, targets=(Target(total(_EXPORTERS, _ALL_ROWS)),),
-                 unit="suffix: flows/s", decimals=0, name="flows", spark=True),
+                 unit="suffix:flows/s", decimals=0, name="flows", spark=True),
             Stat(6, "Silent exporters", "Exporters of the last day without a flow for five minutes. Red: reach the"
                  " device, then its export configuration; shares lack its traffic meanwhile. Follows no choice.", 4,
                  4, targets=(Target(_SILENT, series=False),), unit="none", thresholds=((None, GREEN), (1, RED)),
@@ -213,15 +226,15 @@ NOC = Dashboard(
         (Row(20, "The largest"),),
         (
             _tops(11, "Top subscriber groups", f"Bits a second by group, in the chosen direction. {_SAID}",
-                  top(named("b.sub_group"), _of_direction("b.sub_group AS sub_group"), "name", BITS)),
+                  top(named("b.sub_group"), _of_direction("b.sub_group AS sub_group"), "name")),
             _tops(12, "Top exporters", f"Bits a second by exporter, in the chosen direction. {_SAID}",
-                  top("toString(b.exporter)", _of_direction("b.exporter AS exporter"), "name", BITS)),
+                  top("toString(b.exporter)", _of_direction("b.exporter AS exporter"), "name")),
         ),
         (
             _tops(13, "Top interfaces", "Bits a second through interfaces of the chosen exporters, in and out of them:"
-                  " what passes two exporters is here twice.", top("b.interface", _INTERFACES, "name", BITS)),
+                  " what passes two exporters is here twice.", top("b.interface", _INTERFACES, "name")),
             _tops(14, "Top source AS", "Bits a second by the AS they came from. Follows no choice but Top.",
-                  top("b.source", _AS, "name", BITS), "5m"),
+                  top("b.source", _AS, "name"), "5m"),
         ),
         (
             Table(15, "Top lower ports", "Octets by lower port in the chosen direction, in all hours that the time"
@@ -229,7 +242,7 @@ NOC = Dashboard(
                   targets=(Target(_PORTS, series=False),), interval="1h", unit="decbytes",
                   overrides=(Override("byName", "share", {"unit": "percentunit", "decimals": 1}),)),
             _tops(16, "Flow records by exporter", "Records a second as exported.", series(
-                "toString(b.exporter)", _EXPORTERS, "name", _ALL_ROWS), unit="suffix: flows/s"),
+                "toString(b.exporter)", _EXPORTERS, "name", _ALL_ROWS), unit="suffix:flows/s"),
         ),
     ),
 )  # fmt: skip

@@ -98,21 +98,55 @@ def total(source: str, value: str, grace: int = GRACE_SECONDS) -> str:
     )
 
 
-def top(key: str, source: str, label: str, value: str) -> str:
-    """The largest ``${top}`` of a key by octets over the range, and all others together."""
-    largest = (
-        f"(SELECT {key} AS found FROM {source} GROUP BY found ORDER BY sum(b.octets_est) DESC, found LIMIT ${{top}})"
+def top(key: str, source: str, label: str) -> str:
+    """Bits a second of the largest ``${top}`` of a key by octets over the range, and of all others together.
+
+    In one pass over the table: what is ranked is its sums by bucket and key.
+    """
+    return (
+        f"SELECT time, {label}, value FROM (\n"
+        f"  SELECT time, if(place > ${{top}}, '{OTHER}', found) AS {label}, sum(octets) * 8 / $__interval_s AS value\n"
+        "  FROM (\n"
+        "    SELECT time, found, octets, dense_rank() OVER (ORDER BY whole DESC, found) AS place FROM (\n"
+        "      SELECT time, found, octets, sum(octets) OVER (PARTITION BY found) AS whole FROM (\n"
+        f"        SELECT {bucket('b.time')} AS time, {key} AS found, sum(b.octets_est) AS octets\n"
+        f"        FROM {source} GROUP BY time, found\n"
+        "  ))) GROUP BY"
+        f" time, {label} ORDER BY {label}, time {filled()}\n"
+        f") WHERE {label} <> '' ORDER BY time, {label} = '{OTHER}', {label}"
     )
-    return series(f"if({key} IN {largest}, {key}, '{OTHER}')", source, label, value)
 
 
 BITS = "sum(b.octets_est) * 8 / $__interval_s"
 
 PORT = "if(p.proto IN (6, 17), concat(if(p.proto = 6, 'tcp', 'udp'), '/', toString(p.lower_port)), toString(p.bucket))"
-"""As buckets are written, for every port: tcp/993, esp.  Group by ``PORT_KEY`` first: a text a row costs most."""
+"""As buckets are written, for every port: tcp/993, esp.  By ``PORT_KEY`` first: a text for each costs most."""
 PORT_KEY = "proto, lower_port, bucket"
-HOURS = "p.hour > $__fromTime - INTERVAL 1 HOUR AND p.hour <= $__toTime"
-"""All hours that the range touches."""
-HOURS_LAST_WEEK = "p.hour > $__fromTime - INTERVAL 169 HOUR AND p.hour <= $__toTime - INTERVAL 168 HOUR"
+_DAYS = 2
+_LONG = f"toUnixTimestamp($__toTime) - toUnixTimestamp($__fromTime) >= {_DAYS * 86_400}"
 ZONE = "(SELECT value FROM setting WHERE name = 'timezone' ORDER BY made DESC LIMIT 1)"
 """The store's time zone: what its days and hours are cut by."""
+
+
+def of_ports(where: str, *, with_last_week: bool = False) -> str:
+    """Octets by port of all hours that the range touches, or of all days where it lasts two or more: there are fewer.
+
+    ``octets``, and with ``with_last_week`` also ``octets_before`` of the same hours or days a week earlier.
+    """
+    sums = "sumIf(p.octets_est, p.now) AS octets" + ", sumIf(p.octets_est, p.before) AS octets_before" * with_last_week
+    parts = []
+    for table, time, first, last, condition in (
+        ("port_1h", "hour", "$__fromTime - INTERVAL 1 HOUR", "$__toTime", f"NOT ({_LONG})"),
+        ("port_1d", "day", f"toDate($__fromTime, {ZONE}) - 1", f"toDate($__toTime, {ZONE})", _LONG),
+    ):
+        now = f"p.{time} > {first} AND p.{time} <= {last}"
+        before = f"p.{time} > {first} - INTERVAL 7 DAY AND p.{time} <= {last} - INTERVAL 7 DAY"
+        flags, span = f"{now} AS now", now
+        if with_last_week:
+            flags, span = f"{flags}, {before} AS before", f"({now} OR {before})"
+        parts.append(
+            f"SELECT {PORT_KEY}, {flags}, p.octets_est AS octets_est FROM {table} AS p"
+            f" WHERE {condition} AND {span} AND {where}"
+        )
+    rows = "(\n        " + "\n        UNION ALL\n        ".join(parts) + "\n    ) AS p"
+    return f"SELECT {PORT_KEY}, {sums}\n    FROM {rows}\n    GROUP BY {PORT_KEY}"

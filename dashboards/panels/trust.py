@@ -186,7 +186,7 @@ TRUST = Dashboard(
         (Row(20, "Over time"),),
         (
             Series(10, "Flow records by exporter", "Records a second as exported. A line that ends: the exporter is"
-                   " silent.", 12, 9, unit="suffix: flows/s", low=0, name="${__field.labels.name}", targets=(Target(
+                   " silent.", 12, 9, unit="suffix:flows/s", low=0, name="${__field.labels.name}", targets=(Target(
                        _by_exporter("sum(b.flows + b.unknown_rate_flows + b.implausible_flows) / $__interval_s")),)),
             Series(11, "Dropped by stage", "Datagrams and rows in each interval, by stage and reason. Empty is good.",
                    12, 9, targets=(Target(_OWN_DROPS),), low=0, name="${__field.labels.name}",

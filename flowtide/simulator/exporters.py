@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from flowtide.simulator.curves import load
 from flowtide.simulator.encoder import MessageEncoder, Version
 from flowtide.simulator.population import populations
-from flowtide.simulator.templates import announcements, flow_sets
+from flowtide.simulator.templates import announcements, flow_sets, interface_names
 from flowtide.simulator.traffic import KINDS, Traffic
 
 _ANNOUNCE_SECONDS = 10.0  # a collector that starts later waits no longer for templates
@@ -23,14 +24,6 @@ _BURST = 16  # datagrams of an exporter between two breaths; a default receive b
 _BREATH_SECONDS = 0.001
 _UPTIME_MS = 86_400_000  # the exporters booted a day before the first flow
 _RECORDS: dict[Version, int] = {9: 28, 10: 18}  # flows a datagram, within 1,472 octets for IPv4
-# Mean load of each hour of the local day, over the day's mean; shapes as published: fixed lines peak in the evening,
-# mobile on the way to work, at lunch and in the evening.
-_CURVES = {
-    "fixed": (1.0, 0.7, 0.5, 0.4, 0.35, 0.4, 0.55, 0.75, 0.85, 0.9, 0.95, 1.0, 1.1, 1.1, 1.05, 1.05, 1.1, 1.15, 1.3,
-              1.5, 1.65, 1.7, 1.6, 1.3),
-    "mobile": (0.8, 0.5, 0.35, 0.3, 0.3, 0.45, 0.8, 1.25, 1.35, 1.0, 0.95, 1.1, 1.55, 1.2, 1.0, 1.05, 1.1, 1.2, 1.3,
-               1.3, 1.3, 1.25, 1.2, 0.95),
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +58,11 @@ class Sent:
     octets: int
 
 
+def records_a_datagram(version: Version) -> int:
+    """Flows that an exporter puts into a full datagram."""
+    return _RECORDS[version]
+
+
 class SimulatedNetwork:
     """Sends the flows of all exporters when they are due, and remembers what it sent."""
 
@@ -77,7 +75,7 @@ class SimulatedNetwork:
         daily_curve: bool = True,
         utc_offset_seconds: int = 0,
     ) -> None:
-        """``flows_per_second``: mean over a day with the curve, else constant; ``to``: numeric hosts, taken in turn."""
+        """``flows_per_second``: mean over a week with the curve, else constant; ``to``: hosts as numbers, in turn."""
         people = populations(seed)
         self._exporters = [
             _Exporter(plan, Traffic(plan.service, people[plan.service], plan.sampling, (seed, 2, at)), to[at % len(to)])
@@ -126,13 +124,7 @@ class SimulatedNetwork:
             exporter.close()
 
     def _load(self, service: str, now: float) -> float:
-        if not self._curve:
-            return 1.0
-        hours = _CURVES[service]
-        hour = (now + self._offset) % 86_400 / 3_600
-        before = math.floor(hour)
-        part = hour - before
-        return (hours[before] * (1 - part) + hours[(before + 1) % 24] * part) * 24 / sum(hours)
+        return float(load(service, now, self._offset)) if self._curve else 1.0
 
 
 class _Exporter:
@@ -156,7 +148,8 @@ class _Exporter:
         )
         if not 0 <= now - self._announced < _ANNOUNCE_SECONDS:
             self._announced = now
-            self._put(encoder.message(announcements(encoder, self.plan.says), now_ms))
+            sets = [*announcements(encoder, self.plan.says), *interface_names(encoder.version)]
+            self._put(encoder.message(sets, now_ms))
         self._owed += due
         flows = self._traffic.take(int(self._owed))
         self._owed -= len(flows)

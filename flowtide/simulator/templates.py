@@ -21,6 +21,17 @@ _V9_SAMPLING = Template(260, ((1, 4), (34, 4), (35, 1)), scopes=1)
 # The observation domain (149) takes 1 packet (305) and skips 999 (306): RFC 5477 section 8.2.
 _IPFIX_SAMPLING = Template(260, ((149, 4), (304, 2), (305, 4), (306, 4)), scopes=1)
 
+# Interface (scope type 2 in NetFlow v9, the ingress interface in IPFIX), its name and its description.
+_NAMES: dict[Version, Template] = {
+    9: Template(261, ((2, 4), (82, 16), (83, 16)), scopes=1),
+    10: Template(261, ((10, 4), (82, 16), (83, 16)), scopes=1),
+}
+INTERFACES = {
+    **{line: (f"ge-0/0/{line}", f"access lines {line}") for line in range(1, 5)},
+    **{uplink: (f"xe-1/0/{uplink - 101}", f"uplink {uplink - 100}") for uplink in (101, 102)},
+}
+"""Name and description of every interface that flows pass, the same at all exporters."""
+
 
 def announcements(encoder: MessageEncoder, sampling: int | None) -> list[EncodedSet]:
     """Templates, and options data that tell the sampling interval; None: nothing is said of sampling."""
@@ -36,6 +47,15 @@ def announcements(encoder: MessageEncoder, sampling: int | None) -> list[Encoded
         options = _IPFIX_SAMPLING
         records = options.records(1, {149: encoder.domain, 304: 1, 305: 1, 306: sampling - 1})
     return [*sets, template_set(version, [options]), data_set(options, records)]
+
+
+def interface_names(version: Version) -> list[EncodedSet]:
+    """Options data that name the exporter's interfaces, with their template."""
+    template = _NAMES[version]
+    texts = [np.array([pair[at] for pair in INTERFACES.values()], "S16").view("V16") for at in (0, 1)]
+    scope = template.fields[0][0]
+    records = template.records(len(INTERFACES), {scope: list(INTERFACES), 82: texts[0], 83: texts[1]})
+    return [template_set(version, [template]), data_set(template, records)]
 
 
 def flow_sets(encoder: MessageEncoder, flows: NDArray[np.void], end_ms: int) -> list[EncodedSet]:

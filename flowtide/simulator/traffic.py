@@ -4,6 +4,7 @@ Octet shares by lower port are the published ones of 2024 (Broadband Traffic Rep
 spread over dynamic ports.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,9 +64,16 @@ KINDS = (
     Kind("other", 132, 0, 0.03, 0.02, 800, 300),
 )
 
+SIZES = np.array([(kind.size_up, kind.size_down) for kind in KINDS], "f8")
+"""Mean octets a packet of each of ``KINDS``, from the subscriber and towards it: (n, 2)."""
+
 _BLOCK = 4_096  # flows drawn at once; a fixed size, so that flows do not depend on how often they are asked for
 _IPV6 = {"fixed": 0.3, "mobile": 0.5}
 _TO_SUBSCRIBER = 0.6  # of flow records; octets lean further, packets down are larger
+_WAYS = np.array([1 - _TO_SUBSCRIBER, _TO_SUBSCRIBER])
+_PACKETS_LOG = (3.0, 1.2)  # of an unsampled flow: mean and width of the logarithm
+_MOST_PACKETS = 5_000
+_SAMPLED_PACKETS = 0.75  # chance that a packet of a flow, of those that were sampled, is its last
 _BETWEEN_SUBSCRIBERS = 0.01
 _TRANSIT = 0.01  # neither end is a subscriber
 _LONG = 0.01  # flows that lasted for minutes
@@ -75,6 +83,24 @@ _REMOTE_V4 = np.frombuffer(bytes(10) + b"\xff\xff\xcb\x00\x71\x00", np.uint8)  #
 _REMOTE_V6 = np.frombuffer(bytes.fromhex("20010db8f000" + 20 * "0"), np.uint8)
 
 
+def frequencies(service: str) -> NDArray[np.float64]:
+    """How often each of ``KINDS`` is among the flows of a service, from the subscriber and towards it: (n, 2)."""
+    share = np.array([kind.fixed if service == "fixed" else kind.mobile for kind in KINDS])
+    # Packets a flow do not depend on the kind, so flows are as frequent as octets over octets a packet.
+    often = share / (SIZES @ _WAYS)
+    return np.outer(often / often.sum(), _WAYS)
+
+
+def mean_packets(sampling: int) -> float:
+    """Packets of a flow as exported, by the distributions that ``Traffic`` draws from."""
+    if sampling > 1:
+        return 1 / _SAMPLED_PACKETS
+    # Of a number that is cut to whole ones the mean is the sum of the chances that it reaches 1, 2, 3, ...
+    mean, width = _PACKETS_LOG
+    reach = (math.erfc((math.log(at) - mean) / width / math.sqrt(2)) / 2 for at in range(2, _MOST_PACKETS + 1))
+    return 1 + sum(reach)
+
+
 class Traffic:
     """An endless row of flows of one service; the same seed gives the same row."""
 
@@ -82,12 +108,7 @@ class Traffic:
         """``sampling``: flows have as many packets as 1-in-``sampling`` leaves of them."""
         self._population, self._sampling, self._ipv6 = population, sampling, _IPV6[service]
         self._random = np.random.default_rng(seed)
-        share = np.array([kind.fixed if service == "fixed" else kind.mobile for kind in KINDS])
-        sizes = np.array([(kind.size_up, kind.size_down) for kind in KINDS])
-        mean = sizes[:, 1] * _TO_SUBSCRIBER + sizes[:, 0] * (1 - _TO_SUBSCRIBER)
-        # Packets a flow do not depend on the kind, so flows are as frequent as octets over octets a packet.
-        self._frequency = np.cumsum(share / mean) / (share / mean).sum()
-        self._sizes = sizes
+        self._frequency = np.cumsum(frequencies(service).sum(axis=1))
         self._block = np.zeros(0, FLOW)
 
     def take(self, count: int) -> NDArray[np.void]:
@@ -103,20 +124,30 @@ class Traffic:
 
     def _draw(self, n: int) -> NDArray[np.void]:
         random = self._random
-        flows = np.zeros(n, FLOW)
         # Evenly spread draws: shares settle sooner than with independent ones.
         kind = np.searchsorted(self._frequency[:-1], random.permutation((np.arange(n) + random.random(n)) / n))
         down = random.permutation(np.arange(n) < _TO_SUBSCRIBER * n)
+        return self.of_kinds(kind, down)
+
+    def of_kinds(
+        self, kind: NDArray[np.int64], down: NDArray[np.bool_], odds: float | NDArray[np.float64] = 1.0
+    ) -> NDArray[np.void]:
+        """Flows, dtype ``FLOW``, of these indexes into ``KINDS``, and towards the subscriber or from it.
+
+        ``odds``: so much more often than usual a flow has no subscriber at either end, or one at both.
+        """
+        random, n = self._random, len(kind)
+        flows = np.zeros(n, FLOW)
         proto = np.array([entry.proto for entry in KINDS], "u1")[kind]
         flows["kind"], flows["proto"] = kind, proto
         flows["is_v6"] = ((random.random(n) < self._ipv6) | (proto == ICMP6)) & ~np.isin(proto, (ICMP, 4, 41))
-        self._draw_ends(flows, down)
+        self._draw_ends(flows, down, odds)
         self._draw_ports(flows, kind, down)
         if self._sampling > 1:
-            flows["packets"] = random.geometric(0.75, n)
+            flows["packets"] = random.geometric(_SAMPLED_PACKETS, n)
         else:
-            flows["packets"] = np.clip(random.lognormal(3.0, 1.2, n), 1, 5_000)
-        size = self._sizes[kind, down.astype(int)] * random.uniform(0.8, 1.2, n)
+            flows["packets"] = np.clip(random.lognormal(*_PACKETS_LOG, n), 1, _MOST_PACKETS)
+        size = SIZES[kind, down.astype(int)] * random.uniform(0.8, 1.2, n)
         flows["octets"] = (flows["packets"] * size).astype("i8")
         flows["tcp_flags"] = np.where(proto == TCP, random.choice([0x1B, 0x1A, 0x18, 0x02], n), 0)
         flows["age_ms"] = random.integers(0, 2_000, n)
@@ -124,12 +155,12 @@ class Traffic:
         flows["duration_ms"] = np.where(random.random(n) < _LONG, random.uniform(120_000, 1_200_000, n), duration)
         return flows
 
-    def _draw_ends(self, flows: NDArray[np.void], down: NDArray[np.bool_]) -> None:
+    def _draw_ends(self, flows: NDArray[np.void], down: NDArray[np.bool_], odds: float | NDArray[np.float64]) -> None:
         random, n = self._random, len(flows)
         near, far = self._subscribers(flows["is_v6"]), self._remotes(flows["is_v6"])
         kind = random.random(n)
-        near[kind < _TRANSIT] = self._remotes(flows["is_v6"])[kind < _TRANSIT]
-        both = kind > 1 - _BETWEEN_SUBSCRIBERS
+        transit, both = kind < _TRANSIT * odds, kind > 1 - _BETWEEN_SUBSCRIBERS * odds
+        near[transit] = self._remotes(flows["is_v6"])[transit]
         far[both] = self._subscribers(flows["is_v6"])[both]
         flows["src"], flows["dst"] = np.where(down[:, None], far, near), np.where(down[:, None], near, far)
         outside = random.choice(_REMOTE_AS, n)

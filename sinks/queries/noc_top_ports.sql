@@ -5,14 +5,18 @@
 SELECT
     if(proto IN (6, 17), concat(protocol_of(proto), '/', toString(lower_port)), bucket) AS port,
     octets,
-    share_of(octets, sum(octets) OVER ()) AS share
+    share
 FROM
 (
-    -- By numbers first: making a text of each row would cost more than all the rest.
-    SELECT proto, lower_port, bucket, sum(p.octets_est) AS octets
+    -- By numbers, and only the ten get a name: a text for each port would cost more than all the rest.
+    SELECT
+        proto, lower_port, bucket,
+        sum(p.octets_est) AS octets,
+        share_of(octets, sum(octets) OVER ()) AS share
     FROM port_1h AS p
     WHERE hour >= {since:DateTime('UTC')} AND hour < {until:DateTime('UTC')} AND p.direction > 0
     GROUP BY proto, lower_port, bucket
+    ORDER BY octets DESC, proto, lower_port, bucket
+    LIMIT 10
 )
 ORDER BY octets DESC, port
-LIMIT 10

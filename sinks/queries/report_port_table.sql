@@ -7,20 +7,23 @@ SELECT
     if(proto IN (6, 17), concat(protocol_of(proto), '/', toString(lower_port)), bucket) AS port,
     octets,
     octets_last_week,
-    100 * share_of(octets, sum(octets) OVER ()) AS pct,
-    100 * share_of(octets_last_week, sum(octets_last_week) OVER ()) AS pct_last_week,
+    pct,
+    pct_last_week,
     pct - pct_last_week AS change
 FROM
 (
-    -- By numbers first: making a text of each row would cost more than all the rest.
+    -- By numbers, and only the twenty get a name: a text for each port would cost more than all the rest.
     SELECT
         proto, lower_port, bucket,
         sumIf(p.octets_est, day >= {monday:Date}) AS octets,
-        sumIf(p.octets_est, day < {monday:Date}) AS octets_last_week
+        sumIf(p.octets_est, day < {monday:Date}) AS octets_last_week,
+        100 * share_of(octets, sum(octets) OVER ()) AS pct,
+        100 * share_of(octets_last_week, sum(octets_last_week) OVER ()) AS pct_last_week
     FROM port_1d AS p
     WHERE day >= {monday:Date} - 7 AND day < {monday:Date} + 7
         AND service = {service:String} AND access = {access:String} AND p.direction > 0
     GROUP BY proto, lower_port, bucket
+    ORDER BY octets DESC, octets_last_week DESC, proto, lower_port, bucket
+    LIMIT 20
 )
-ORDER BY pct DESC NULLS LAST, pct_last_week DESC, port
-LIMIT 20
+ORDER BY octets DESC, octets_last_week DESC, port

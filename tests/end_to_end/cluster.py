@@ -43,6 +43,8 @@ listen = ["127.0.0.1:{udp}"]
 rollup_seconds = 1
 retry_seconds = 0.5
 telemetry = "127.0.0.1:0"
+[console]
+listen = ""
 [http]
 listen = "127.0.0.1:{http}"
 admin_token = "{token}"

@@ -29,18 +29,23 @@ listen = "127.0.0.1:0"
 [enricher]
 leases = "{leases}"
 max_wait_seconds = 0.3
+[console]
+listen = "{console}"
 """
 
 
 class Running:
     """``flowtide run`` in a directory of its own."""
 
-    def __init__(self, folder: Path, rollup_seconds: float = 0.5, leases: str = "") -> None:
+    def __init__(self, folder: Path, rollup_seconds: float = 0.5, leases: str = "", console: str = "") -> None:
+        """``console`` is where it listens, empty: there is none."""
         self.folder = folder
         self.data = folder / "flowtide-data"
         folder.mkdir(parents=True, exist_ok=True)
         self.config = folder / "flowtide.toml"
-        self.config.write_text(SETTINGS.format(data=self.data, rollup_seconds=rollup_seconds, leases=leases))
+        self.config.write_text(
+            SETTINGS.format(data=self.data, rollup_seconds=rollup_seconds, leases=leases, console=console)
+        )
         self.log = folder / "log"
         self.process: subprocess.Popen[bytes] | None = None
         self.identity: dict[str, str] = {}  # empty: a reader's
@@ -58,6 +63,7 @@ class Running:
         self.http = str(facts["http"])
         self.port = int(facts["listen"][0].rpartition(":")[2])
         self.metrics = str(facts["collector_metrics"])
+        self.console = str(facts["console"])
         return self
 
     def children(self) -> dict[str, int]:

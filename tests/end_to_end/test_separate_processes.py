@@ -37,6 +37,8 @@ telemetry = "127.0.0.1:0"
 rollup_seconds = 0.5
 retry_seconds = 0.3
 telemetry = "127.0.0.1:0"
+[console]
+listen = ""
 [http]
 listen = "127.0.0.1:0"
 """

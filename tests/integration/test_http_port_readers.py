@@ -218,6 +218,16 @@ def ask(address: tuple[str, int], sql: str, **fields: str) -> tuple[int, int, st
     return answer.status, int(answer.headers.get("X-ClickHouse-Exception-Code", 0)), body
 
 
+def test_a_text_of_any_bytes_is_no_fault_of_the_port(port: HttpPort) -> None:
+    connection = http.client.HTTPConnection(*port.start(), timeout=20)
+    connection.request("POST", "/", b"SELECT hex('\xff')")
+    answer = connection.getresponse()
+    body = answer.read()
+    assert body == b"FF\n" or b"DB::Exception" in body, body  # the engine's word, whichever, and not Python's
+    assert b"Unicode" not in body
+    connection.close()
+
+
 def state(store: EmbeddedStore) -> tuple[object, ...]:
     names = store.query("SELECT groupArray(name) AS n FROM (SELECT name FROM system.tables ORDER BY name)").to_pylist()
     return names, store.query("SELECT count() AS n, sum(octets) AS o FROM flows").to_pylist()

@@ -81,6 +81,12 @@ def test_a_value_never_ends_its_own_text(values: tuple[str, ...]) -> None:
     assert re.fullmatch(f"{literal}(?:,{literal})*", text, re.DOTALL)
 
 
+def test_a_value_that_looks_like_a_macro_stays_a_text() -> None:
+    assert (
+        expand("IN (${v:singlequote})", RANGE, {"v": ("$__dateFilter(x)", "${v}")}) == "IN ('$__dateFilter(x)','${v}')"
+    )
+
+
 # Range, points, least, and the width that Grafana 9.4 chose.
 @pytest.mark.parametrize(
     ("hours", "points", "least", "chosen"),
