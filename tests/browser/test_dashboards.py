@@ -105,6 +105,7 @@ def test_dragging_over_a_chart_zooms_all_of_them_and_back_undoes_it(opened: Open
     assert zoomed and int(zoomed[2]) - int(zoomed[1]) == 2 * 3_600_000
 
 
+@pytest.mark.soak
 def test_the_pointer_is_marked_in_every_chart(opened: Opened, served: Served) -> None:
     page = opened(f"/d/noc?{served.hour}&refresh=off")
     settled(page)
@@ -137,6 +138,7 @@ def test_a_choice_changes_what_is_asked_and_the_address(opened: Opened, served: 
     expect(boxes).to_be_hidden()
 
 
+@pytest.mark.soak
 def test_csv_of_a_panel_is_a_file_with_the_answers_rows(opened: Opened, served: Served) -> None:
     page = opened(f"/d/noc?{served.hour}&refresh=off&view=7")
     settled(page)
@@ -152,6 +154,7 @@ def test_csv_of_a_panel_is_a_file_with_the_answers_rows(opened: Opened, served: 
     assert download.value.suggested_filename.endswith(".csv")
 
 
+@pytest.mark.soak
 def test_one_panel_larger_and_escape_back(opened: Opened, served: Served) -> None:
     page = opened(f"/d/noc?{served.hour}&refresh=off")
     settled(page)
@@ -237,6 +240,7 @@ def test_a_store_that_stops_is_told_and_what_was_shown_stays(opened: Opened, ser
     expect(page.locator(".panel.failed")).to_have_count(0)
 
 
+@pytest.mark.soak
 def test_a_slow_store_is_asked_one_thing_at_a_time(opened: Opened, served: Served) -> None:
     page = opened(f"/d/noc?{served.hour}&refresh=off&view=7")
     settled(page)
