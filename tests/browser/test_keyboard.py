@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Served
@@ -80,6 +81,7 @@ def test_a_chart_is_read_and_zoomed_with_keys(opened: Opened, served: Served) ->
     settled(page)
 
 
+@pytest.mark.soak
 def test_a_legend_shows_one_series_alone(opened: Opened, served: Served) -> None:
     page = opened(f"/d/noc?{served.hour}&refresh=off&view=7")
     settled(page)

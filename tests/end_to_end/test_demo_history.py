@@ -156,6 +156,7 @@ def test_history_is_whole_beside_live_flows_and_comes_once(demo: Demo) -> None:
     assert demo.look(start)["past"] == rows
 
 
+@pytest.mark.soak
 def test_a_kill_while_it_is_worked_off_leaves_it_exact(demo: Demo) -> None:
     demo.start(600)
     # Part of it is stored and rolled up, the rest is on the bus.
