@@ -25,10 +25,10 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml
 demo: $(VENV)/.demo
 	$(BIN)/flowtide demo $(if $(DEMO_SECONDS),--for $(DEMO_SECONDS))
 
-# Many tests wait for a process or a broker more than they compute: three at once on two cores.  A file stays together,
+# Many tests wait for a process or a broker more than they compute: four at once on two cores.  A file stays together,
 # because its tests share an engine or a broker; the long files come first in the alphabet, and so at the start.
 test: $(VENV)/.dev
-	TMPDIR=$(TMPDIR) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	TMPDIR=$(TMPDIR) $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

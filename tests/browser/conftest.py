@@ -54,9 +54,9 @@ def _quiet() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """The system's Chromium."""
+    """The system's Chromium; of a file, because while its driver runs no test of this process can have a loop."""
     expect.set_options(timeout=_PATIENCE_MS)
     path = shutil.which("chromium")
     if path is None:
@@ -69,7 +69,7 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def windows(chromium: Browser) -> Iterator[BrowserContext]:
     """One person's browser: what is fetched once is kept, as plotly is for everybody but the first."""
     context = chromium.new_context(timezone_id="Europe/Berlin", reduced_motion="reduce")

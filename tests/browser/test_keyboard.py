@@ -35,6 +35,7 @@ def test_tab_reaches_everything_in_order_and_shows_where_it_is(opened: Opened, s
     assert any(label.startswith("Download by bucket: ") for label in labels), labels
 
 
+@pytest.mark.soak
 def test_menus_open_with_keys_and_give_the_focus_back(opened: Opened, served: Served) -> None:
     page = opened(f"/d/noc?{served.hour}&refresh=off")
     settled(page)
@@ -61,6 +62,7 @@ def test_menus_open_with_keys_and_give_the_focus_back(opened: Opened, served: Se
     expect(panel(page, "Download by bucket").locator(".description")).to_be_visible()
 
 
+@pytest.mark.soak
 def test_a_chart_is_read_and_zoomed_with_keys(opened: Opened, served: Served) -> None:
     page = opened(f"/d/noc?{served.hour}&refresh=off&view=7")
     settled(page)

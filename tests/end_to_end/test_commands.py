@@ -117,11 +117,13 @@ def test_mistakes_are_told_in_a_sentence(words: tuple[str, ...], said: str, tmp_
 
 def test_the_demo_ends_by_itself_and_shows_the_quic_share(tmp_path: Path) -> None:
     done = flowtide(
-        "demo", "--for", "4", "--history", "0", cwd=tmp_path,
+        "demo", "--for", "4", "--history", "1", cwd=tmp_path,
         FLOWTIDE_COLLECTOR__RECEIVER__LISTEN='["127.0.0.1:0"]', FLOWTIDE_HTTP__LISTEN="127.0.0.1:0",
         FLOWTIDE_COLLECTOR__TELEMETRY="127.0.0.1:0", FLOWTIDE_SINK__ROLLUP_SECONDS="1",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "QUIC share" in done.stdout and "all Q1" in done.stdout
-    assert "curl" in done.stdout
+    assert "curl" in done.stdout and "console" in done.stdout
     assert "Traceback" not in done.stderr
+    past = flowtide("sql", "SELECT count() FROM flows WHERE ts < now() - INTERVAL 2 HOUR", "-f", "TSV", cwd=tmp_path)
+    assert int(past.stdout) > 10_000, past.stdout + past.stderr

@@ -139,6 +139,7 @@ def test_a_console_that_dies_and_a_store_that_dies_come_back_and_no_flow_is_lost
             command.process.wait()
 
 
+@pytest.mark.soak
 def test_a_console_that_cannot_listen_is_told_and_the_path_works_without_it(tmp_path: Path) -> None:
     running = Running(tmp_path, console="192.0.2.1:8080")  # of nobody's machine (RFC 5737)
     running.config.write_text(running.config.read_text() + 'proxy_header = "X-Forwarded-User"\n')

@@ -130,6 +130,7 @@ def rows_of(plan: dict[str, int], until: int) -> int:
     return sum(len(part.batch) for part in made)
 
 
+@pytest.mark.soak
 def test_history_is_whole_beside_live_flows_and_comes_once(demo: Demo) -> None:
     printed = demo.run(12)
     told = re.search(r"history of 1 days, ([\d,]+) rows", printed)

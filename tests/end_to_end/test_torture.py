@@ -255,6 +255,7 @@ def torture_on_the_spool(folder: Path, seconds: float, rate: int, seed: int, act
             stack.kill()
 
 
+@pytest.mark.soak
 def test_one_of_each(own_broker: Broker, tmp_path: Path) -> None:
     actions = ["kill collector", "kill enricher", "kill sink", "kill ship", "join", "kill broker", "kill collector"]
     torture(own_broker, tmp_path, 30, 10_000, 1, actions)
