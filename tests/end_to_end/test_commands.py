@@ -123,7 +123,7 @@ def test_the_demo_ends_by_itself_and_shows_the_quic_share(tmp_path: Path) -> Non
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "QUIC share" in done.stdout and "all Q1" in done.stdout
-    assert "curl" in done.stdout and "console" in done.stdout
+    assert "curl" in done.stdout and "dashboards: http:" in done.stdout
     assert "Traceback" not in done.stderr
     past = flowtide("sql", "SELECT count() FROM flows WHERE ts < now() - INTERVAL 2 HOUR", "-f", "TSV", cwd=tmp_path)
     assert int(past.stdout) > 10_000, past.stdout + past.stderr
