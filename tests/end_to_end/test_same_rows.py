@@ -45,6 +45,7 @@ def rows(folder: Path, bus: str, wanted: int) -> list[dict[str, object]]:
         run.kill()
 
 
+@pytest.mark.soak
 @pytest.mark.filterwarnings("ignore:unclosed <:ResourceWarning")
 def test_spool_and_kafka_store_the_same_rows(tmp_path: Path, broker: Broker) -> None:
     kafka = f'[bus]\nurl = "{broker.url}"\ntelemetry = "127.0.0.1:0"\n[kafka]\ntopic_prefix = "same."\n'
