@@ -104,7 +104,7 @@ def _shares(id_: int, title: str, what: str, meaning: str) -> Series:
 
 
 _AGE = """
-SELECT dateDiff('second', max(time), now()) - 60 AS age FROM bucket_1m
+SELECT greatest(dateDiff('second', max(time), now()) - 60, 0) AS age FROM bucket_1m
 WHERE time >= now() - INTERVAL 1 DAY AND time <= now() HAVING count() > 0
 """
 _QUIC = (

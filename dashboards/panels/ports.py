@@ -125,10 +125,10 @@ PORTS = Dashboard(
         (
             Table(1, "Lower ports, and last week", "Share of octets by lower port in all hours that the time range"
                   " touches (days, from two days on), and in the same a week before; the change is in percentage"
-                  f" points. Orange or red from 2 points: see One port for when it began. {_SAID}", 12, 16,
+                  f" points. Orange or red from 2 points: see One port for when it began. {_SAID}", 12, 18,
                   targets=(Target(_table(""), series=False),), interval="1h", overrides=_COLUMNS),
             Table(2, "Hours of the week", "Mean octets of each hour of the week, of the largest; hours and days of the"
-                  f" store's time zone. Choose a week or more. {_SAID}", 12, 16,
+                  f" store's time zone. Choose a week or more. {_SAID}", 12, 18,
                   targets=(Target(_HEAT, series=False),), interval="1h", unit="percentunit", decimals=0,
                   thresholds=_HEAT_STEPS, no_value="", overrides=(
                       Override("byName", "hour_of_day", {"displayName": "hour", "custom.width": 60, "unit": "string"}),

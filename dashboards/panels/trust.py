@@ -38,7 +38,7 @@ _EXPORTERS = f"""
 SELECT
     if(f.exporter = '', h.exporter, f.exporter) AS exporter,
     f.rows_ / greatest(dateDiff('second', $__fromTime, least($__toTime, now())), 1) AS `flows/s`,
-    if(f.rows_ = 0, NULL, dateDiff('second', f.newest, now()) - 60) AS `newest`,
+    if(f.rows_ = 0, NULL, greatest(dateDiff('second', f.newest, now()) - 60, 0)) AS `newest`,
     h.missed AS `missed`,
     h.duplicates AS `duplicates`,
     h.template AS `template`,
@@ -98,7 +98,7 @@ _COLUMNS = (
     Override("byName", "waited", {"unit": "locale"}),
 )
 _LAG = """
-SELECT stage, dateDiff('second', newest, now()) - 60 AS age FROM
+SELECT stage, greatest(dateDiff('second', newest, now()) - 60, 0) AS age FROM
 (
     SELECT multiIf(stage = 'decoded', '1 decoded', stage = 'published', '2 published', stage = 'enriched', '3 enriched',
         stage = 'inserted', '4 inserted', toString(stage)) AS stage, max(time) AS newest
