@@ -164,7 +164,7 @@ def _of_history(written: Written) -> str:
     cut = "" if written.whole else ", then time or room was used up"
     return (
         f"history of {length}, {written.rows:,} rows that each stand for many flows, written in {written.seconds:.1f} s"
-        f"{cut}; it is on the panels within a minute"
+        f"{cut}; it is on the panels within a minute or two"
     )
 
 

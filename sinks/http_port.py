@@ -30,7 +30,7 @@ from sinks.http_insert import Upload, read_upload
 from sinks.http_query import COMMENT, Head, Queries
 from sinks.http_request import MAX_BODY, Request, credentials, error, read_request
 from sinks.http_stream import HELD, Outlet, StreamedResponse, until
-from sinks.listening import next_free
+from sinks.listening import accepting, next_free
 from sinks.query_guard import SYNTAX_ERROR
 from sinks.settings import HttpSettings
 from sinks.store_errors import error_code
@@ -226,17 +226,4 @@ def _listen(address: str) -> socket.socket:
     host = host.strip("[]")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
 
-    def bind(tried: int) -> socket.socket:
-        # The protocol by name: without it asyncio leaves Nagle's algorithm on, and an answer may be 40 ms late.
-        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind((host, tried))
-            # Without it two that bind at once would both succeed.
-            listening.listen(128)
-        except OSError:
-            listening.close()
-            raise
-        return listening
-
-    return next_free(int(port), bind)
+    return next_free(int(port), lambda tried: accepting(family, (host, tried)))

@@ -9,7 +9,7 @@ import uvicorn
 from dashboards.console.app import Console
 from dashboards.console.store import StoreClient, Target
 from dashboards.settings import ConsoleSettings, split_address
-from sinks.listening import next_free
+from sinks.listening import accepting, next_free
 
 _MAX_WAITING = 500  # requests at once
 _IDLE_SECONDS = 65
@@ -65,15 +65,4 @@ class ConsoleServer:
 def listening_socket(host: str, port: int) -> socket.socket:
     """A socket that takes connections; OSError when the address is busy or not ours."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    family, kind, protocol, _, address = found
-    # With the protocol's number: without it asyncio leaves Nagle's algorithm on, and every answer is 40 ms late.
-    listening = socket.socket(family, kind, protocol)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind(address)
-        # Without it two that bind at once would both succeed.
-        listening.listen(128)
-    except OSError:
-        listening.close()
-        raise
-    return listening
+    return accepting(found[0], found[4])

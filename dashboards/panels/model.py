@@ -58,6 +58,13 @@ class Override:
                 "properties": [{"id": name, "value": value} for name, value in self.properties.items()]}  # fmt: skip
 
 
+BY_BUCKET = tuple(
+    Override("byName", name, {"color": {"mode": "fixed", "fixedColor": colour}})
+    for name, colour in BUCKET_COLOURS.items()
+)
+"""The same colour for a bucket everywhere."""
+
+
 @dataclass(frozen=True, slots=True)
 class Panel:
     """What every panel has.  ``description`` says what it means, and what to do when it is red."""

@@ -1,7 +1,7 @@
 """NOC live: what goes through, how much of it is QUIC, who makes it, and how old what one sees is."""
 
 from dashboards.panels.model import (
-    BUCKET_COLOURS,
+    BY_BUCKET,
     GREEN,
     RED,
     YELLOW,
@@ -23,10 +23,10 @@ from dashboards.panels.sql import (
     PORT_KEY,
     Q1,
     Q2,
+    ROWS,
     WITH_PORTS,
     bucket,
     chosen,
-    filled,
     named,
     of_buckets,
     of_ports,
@@ -36,16 +36,12 @@ from dashboards.panels.sql import (
     within,
 )
 
-_WEEK = " - 604800"
+_WEEK = 7 * 86_400  # seconds
 _SCOPE = " AND ".join(chosen(name, f"b.{name}") for name in ("service", "exporter", "ip_version"))
 _PORT_SCOPE = " AND ".join(chosen(name, f"p.{name}") for name in ("service", "ip_version", "direction"))
 _SAID = "Follows the choices of service, exporter and IP version."
 _DELAYED = "Ends a minute ago: flows still running are told by then."
-_COLOURS = tuple(
-    Override("byName", name, {"color": {"mode": "fixed", "fixedColor": colour}})
-    for name, colour in BUCKET_COLOURS.items()
-)
-LAST_WEEK = Override(
+_LAST_WEEK = Override(
     "byFrameRefID", "B",
     {"custom.lineStyle": {"fill": "dash", "dash": [6, 4]}, "custom.lineWidth": 1,
      "displayName": "${__field.labels.service}, last week"},
@@ -79,17 +75,13 @@ def _all(direction: int) -> str:
     return total(of_buckets("b.bucket AS bucket", f"b.direction = {direction} AND {_SCOPE}") + " AS b", BITS)
 
 
-def share(what: str, label: str, back: str = "") -> str:
-    """A QUIC share over time by service, of closed buckets; ``back``: so many seconds before, drawn at today's time."""
-    moved = f"b.time + {_WEEK.removeprefix(' - ')}" if back else "b.time"
-    return (
-        f"SELECT time, {label}, value FROM (\n"
-        f"  SELECT {bucket(moved)} AS time, {named('b.service')} AS {label}, toNullable({what}) AS value\n"
-        f"  FROM bucket_end_5m AS b\n"
-        f"  WHERE {within('b.time', CLOSED_SECONDS, back)} AND {WITH_PORTS} AND {_SCOPE}\n"
-        f"  GROUP BY time, {label} ORDER BY {label}, time {filled(CLOSED_SECONDS)}\n"
-        f") WHERE {label} <> '' ORDER BY time, {label}"
-    )
+def _closed(back: int = 0) -> str:
+    return f"bucket_end_5m AS b WHERE {within('b.time', CLOSED_SECONDS, back)} AND {WITH_PORTS} AND {_SCOPE}"
+
+
+def _share(what: str, back: int = 0) -> str:
+    """A QUIC share over time by service, of closed buckets."""
+    return series(named("b.service"), _closed(back), "service", f"toNullable({what})", CLOSED_SECONDS, back)
 
 
 def _shares(id_: int, title: str, what: str, meaning: str) -> Series:
@@ -98,8 +90,8 @@ def _shares(id_: int, title: str, what: str, meaning: str) -> Series:
         f"{meaning} QUIC by port: an upper bound of QUIC. Dashed: the same time last week. By flow end, closed buckets"
         " of five minutes; sums first, then the ratio; subscribers' traffic, IPoE left out. A step on all services: a"
         " large application switched; on one exporter: look at Trust first.",
-        12, 9, targets=(Target(share(what, "service")), Target(share(what, "service", _WEEK), ref="B")),
-        interval="5m", unit="percentunit", decimals=1, low=0, name="${__field.labels.service}", overrides=(LAST_WEEK,),
+        12, 9, targets=(Target(_share(what)), Target(_share(what, _WEEK), ref="B")),
+        interval="5m", unit="percentunit", decimals=1, low=0, name="${__field.labels.service}", overrides=(_LAST_WEEK,),
     )  # fmt: skip
 
 
@@ -107,13 +99,9 @@ _AGE = """
 SELECT greatest(dateDiff('second', max(time), now()) - 60, 0) AS age FROM bucket_1m
 WHERE time >= now() - INTERVAL 1 DAY AND time <= now() HAVING count() > 0
 """
-_QUIC = (
-    f"SELECT {bucket('b.time')} AS time, toNullable({Q2}) AS value FROM bucket_end_5m AS b\n"
-    f"WHERE {within('b.time', CLOSED_SECONDS)} AND {WITH_PORTS} AND {_SCOPE}\n"
-    f"GROUP BY time ORDER BY time {filled(CLOSED_SECONDS)}"
-)
+_QUIC = total(_closed(), f"toNullable({Q2})", CLOSED_SECONDS)
 _EXPORTERS = f"exporter_1m AS b WHERE {within('b.time')} AND {chosen('exporter', 'b.exporter')}"
-_ALL_ROWS = "sum(b.flows + b.unknown_rate_flows + b.implausible_flows) / $__interval_s"
+_ALL_ROWS = f"{ROWS} / $__interval_s"
 _SILENT = """
 SELECT countIf(newest < now() - INTERVAL 6 MINUTE) AS silent FROM
 (
@@ -213,10 +201,10 @@ NOC = Dashboard(
         (
             Series(7, "Download by bucket", "Bits a second out to subscribers by service bucket, long flows spread over"
                    f" the minutes they lasted. {_SAID} {_DELAYED}", 12, 10, targets=(Target(_by_bucket(2)),),
-                   unit="bps", stacked=True, low=0, name="${__field.labels.bucket}", overrides=_COLOURS),
+                   unit="bps", stacked=True, low=0, name="${__field.labels.bucket}", overrides=BY_BUCKET),
             Series(8, "Upload by bucket", "Bits a second in from subscribers by service bucket, long flows spread over"
                    f" the minutes they lasted. {_SAID} {_DELAYED}", 12, 10, targets=(Target(_by_bucket(1)),),
-                   unit="bps", stacked=True, low=0, name="${__field.labels.bucket}", overrides=_COLOURS),
+                   unit="bps", stacked=True, low=0, name="${__field.labels.bucket}", overrides=BY_BUCKET),
         ),
         (
             _shares(9, "QUIC share of all (Q1) by service", Q1, "Octets of UDP 443 over all octets."),
@@ -237,8 +225,8 @@ NOC = Dashboard(
                   top("b.source", _AS, "name"), "5m"),
         ),
         (
-            Table(15, "Top lower ports", "Octets by lower port in the chosen direction, in all hours that the time"
-                  " range touches: ports are kept by the hour. Follows service, IP version and direction.", 12, 9,
+            Table(15, "Top lower ports", "Octets by lower port in the chosen direction, in all hours (days, from two"
+                  " days on) that the time range touches. Follows service, IP version and direction.", 12, 9,
                   targets=(Target(_PORTS, series=False),), interval="1h", unit="decbytes",
                   overrides=(Override("byName", "share", {"unit": "percentunit", "decimals": 1}),)),
             _tops(16, "Flow records by exporter", "Records a second as exported.", series(

@@ -26,22 +26,26 @@ def bucket(column: str) -> str:
     return f"toDateTime(intDiv(toUnixTimestamp({column}), $__interval_s) * $__interval_s, 'UTC')"
 
 
-def since(back: str = "") -> str:
-    """The beginning of the range; ``back`` as `` - 604800``: seconds."""
-    return f"toDateTime(intDiv(toUnixTimestamp($__fromTime), $__interval_s) * $__interval_s{back}, 'UTC')"
+def since(back: int = 0) -> str:
+    """The beginning of the range, or so many seconds before it."""
+    return f"toDateTime(intDiv(toUnixTimestamp($__fromTime), $__interval_s) * $__interval_s{_less(back)}, 'UTC')"
 
 
-def until(grace: int = GRACE_SECONDS, back: str = "") -> str:
+def until(grace: int = GRACE_SECONDS, back: int = 0) -> str:
     """The end of the range, outside of it; never before its beginning."""
     return (
         "toDateTime(greatest(intDiv(toUnixTimestamp($__fromTime), $__interval_s),"
         " least(intDiv(toUnixTimestamp($__toTime) + $__interval_s - 1, $__interval_s),"
-        f" intDiv(toUnixTimestamp(now()) - {grace}, $__interval_s))) * $__interval_s{back}, 'UTC')"
+        f" intDiv(toUnixTimestamp(now()) - {grace}, $__interval_s))) * $__interval_s{_less(back)}, 'UTC')"
     )
 
 
-def within(column: str, grace: int = GRACE_SECONDS, back: str = "") -> str:
-    """Condition: a DateTime lies in the range."""
+def _less(seconds: int) -> str:
+    return f" - {seconds}" if seconds else ""
+
+
+def within(column: str, grace: int = GRACE_SECONDS, back: int = 0) -> str:
+    """Condition: a DateTime lies in the range, or in the same so many seconds before."""
     return f"{column} >= {since(back)} AND {column} < {until(grace, back)}"
 
 
@@ -79,11 +83,15 @@ def named(column: str) -> str:
     return f"if({column} = '', '{NAMELESS}', toString({column}))"
 
 
-def series(select: str, source: str, label: str, value: str, grace: int = GRACE_SECONDS) -> str:
-    """Values by time and label, every bucket filled; ``select`` as ``b.service`` becomes the column ``label``."""
+def series(select: str, source: str, label: str, value: str, grace: int = GRACE_SECONDS, back: int = 0) -> str:
+    """Values by time and label, every bucket filled; ``select`` as ``b.service`` becomes the column ``label``.
+
+    ``back``: the source is of so many seconds before, and drawn at today's time.
+    """
+    time = f"b.time + {back}" if back else "b.time"
     return (
         f"SELECT time, {label}, value FROM (\n"
-        f"  SELECT {bucket('b.time')} AS time, {select} AS {label}, {value} AS value\n"
+        f"  SELECT {bucket(time)} AS time, {select} AS {label}, {value} AS value\n"
         f"  FROM {source}\n"
         f"  GROUP BY time, {label} ORDER BY {label}, time {filled(grace)}\n"
         f") WHERE {label} <> '' ORDER BY time, {label} = '{OTHER}', {label}"
@@ -118,6 +126,8 @@ def top(key: str, source: str, label: str) -> str:
 
 
 BITS = "sum(b.octets_est) * 8 / $__interval_s"
+ROWS = "sum(b.flows + b.unknown_rate_flows + b.implausible_flows)"
+"""Of ``exporter_1m``: every row as exported is one of the three."""
 
 PORT = "if(p.proto IN (6, 17), concat(if(p.proto = 6, 'tcp', 'udp'), '/', toString(p.lower_port)), toString(p.bucket))"
 """As buckets are written, for every port: tcp/993, esp.  By ``PORT_KEY`` first: a text for each costs most."""

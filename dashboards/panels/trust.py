@@ -1,8 +1,8 @@
 """Trust: whether what the other screens show is all there is, and which exporter, stage or setting it lacks."""
 
-from dashboards.panels.model import GREEN, RED, YELLOW, Dashboard, Override, Row, Series, Stat, Table, Target, Variable
+from dashboards.panels.model import GREEN, RED, YELLOW, Dashboard, Override, Row, Series, Stat, Table, Target
 from dashboards.panels.noc import EXPORTER
-from dashboards.panels.sql import chosen, series, within
+from dashboards.panels.sql import ROWS, chosen, series, within
 
 _CHOSEN = chosen("exporter", "b.exporter")
 _RANGE = within("b.time")
@@ -24,8 +24,8 @@ _UNMATCHED = f"""
 SELECT sum(b.unmatched_octets_est) / sum(b.octets_est) AS share {_OF_EXPORTERS} HAVING sum(b.octets_est) > 0
 """
 _RATELESS = f"""
-SELECT sum(b.unknown_rate_flows) / sum(b.flows + b.unknown_rate_flows + b.implausible_flows) AS share
-{_OF_EXPORTERS} HAVING sum(b.flows + b.unknown_rate_flows + b.implausible_flows) > 0
+SELECT sum(b.unknown_rate_flows) / {ROWS} AS share
+{_OF_EXPORTERS} HAVING {ROWS} > 0
 """
 _MISSED = f"""
 SELECT sumIf(b.value, b.counter = 'sequence_missed') AS missed
@@ -53,7 +53,7 @@ SELECT
 FROM
 (
     SELECT
-        b.exporter AS exporter, sum(b.flows + b.unknown_rate_flows + b.implausible_flows) AS rows_,
+        b.exporter AS exporter, {ROWS} AS rows_,
         max(b.time) AS newest, min(b.min_sampling) AS smallest, max(b.max_sampling) AS largest,
         sum(b.unknown_rate_flows) AS rateless,
         arrayStringConcat(arrayMap(bit -> arrayElement({_NAMES}, bit + 1), bitPositionsToArray(
@@ -138,7 +138,7 @@ ORDER BY abs(lacking) DESC, exporter
 TRUST = Dashboard(
     "trust", "Trust", "What was lost, dropped, not decoded, without a rate or a subscriber; by exporter and stage.",
     since="now-6h", refresh="30s",
-    variables=(Variable(EXPORTER.name, EXPORTER.label, query=EXPORTER.query, several=True),),
+    variables=(EXPORTER,),
     lines=(
         (
             Stat(1, "Rows lacking in the store", "Decoded rows minus inserted ones, of the time range up to two minutes"
@@ -187,7 +187,7 @@ TRUST = Dashboard(
         (
             Series(10, "Flow records by exporter", "Records a second as exported. A line that ends: the exporter is"
                    " silent.", 12, 9, unit="suffix:flows/s", low=0, name="${__field.labels.name}", targets=(Target(
-                       _by_exporter("sum(b.flows + b.unknown_rate_flows + b.implausible_flows) / $__interval_s")),)),
+                       _by_exporter(f"{ROWS} / $__interval_s")),)),
             Series(11, "Dropped by stage", "Datagrams and rows in each interval, by stage and reason. Empty is good.",
                    12, 9, targets=(Target(_OWN_DROPS),), low=0, name="${__field.labels.name}",
                    no_value="nothing dropped"),
