@@ -145,7 +145,7 @@ FROM
 (
     SELECT
         least(o.number, ${{top}} + 1) AS place,
-        any(o.proto) AS proto, any(o.lower_port) AS lower_port, any(o.bucket) AS bucket, sum(o.octets) AS octets
+        any(o.proto) AS proto, any(o.lower_port) AS lower_port, sum(o.octets) AS octets
     FROM
     (
         SELECT {PORT_KEY}, octets, row_number() OVER (ORDER BY octets DESC, {PORT_KEY}) AS number FROM

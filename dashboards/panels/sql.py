@@ -129,9 +129,9 @@ BITS = "sum(b.octets_est) * 8 / $__interval_s"
 ROWS = "sum(b.flows + b.unknown_rate_flows + b.implausible_flows)"
 """Of ``exporter_1m``: every row as exported is one of the three."""
 
-PORT = "if(p.proto IN (6, 17), concat(if(p.proto = 6, 'tcp', 'udp'), '/', toString(p.lower_port)), toString(p.bucket))"
-"""As buckets are written, for every port: tcp/993, esp.  By ``PORT_KEY`` first: a text for each costs most."""
-PORT_KEY = "proto, lower_port, bucket"
+PORT = "concat(protocol_of(p.proto), if(p.proto IN (6, 17), concat('/', toString(p.lower_port)), ''))"
+"""tcp/993, esp; a protocol without a name by its number.  By ``PORT_KEY`` first: a text for each costs most."""
+PORT_KEY = "proto, lower_port"
 _DAYS = 2
 _LONG = f"toUnixTimestamp($__toTime) - toUnixTimestamp($__fromTime) >= {_DAYS * 86_400}"
 ZONE = "(SELECT value FROM setting WHERE name = 'timezone' ORDER BY made DESC LIMIT 1)"
@@ -143,20 +143,19 @@ def of_ports(where: str, *, with_last_week: bool = False) -> str:
 
     ``octets``, and with ``with_last_week`` also ``octets_before`` of the same hours or days a week earlier.
     """
-    sums = "sumIf(p.octets_est, p.now) AS octets" + ", sumIf(p.octets_est, p.before) AS octets_before" * with_last_week
     parts = []
     for table, time, first, last, condition in (
         ("port_1h", "hour", "$__fromTime - INTERVAL 1 HOUR", "$__toTime", f"NOT ({_LONG})"),
         ("port_1d", "day", f"toDate($__fromTime, {ZONE}) - 1", f"toDate($__toTime, {ZONE})", _LONG),
     ):
         now = f"p.{time} > {first} AND p.{time} <= {last}"
-        before = f"p.{time} > {first} - INTERVAL 7 DAY AND p.{time} <= {last} - INTERVAL 7 DAY"
-        flags, span = f"{now} AS now", now
+        sums, span = "sum(p.octets_est) AS octets", now
         if with_last_week:
-            flags, span = f"{flags}, {before} AS before", f"({now} OR {before})"
+            before = f"p.{time} > {first} - INTERVAL 7 DAY AND p.{time} <= {last} - INTERVAL 7 DAY"
+            sums = f"sumIf(p.octets_est, {now}) AS octets, sumIf(p.octets_est, {before}) AS octets_before"
+            span = f"({now} OR {before})"
+        # Summed here and not behind the union, of which one part is empty: a quarter of the time less.
         parts.append(
-            f"SELECT {PORT_KEY}, {flags}, p.octets_est AS octets_est FROM {table} AS p"
-            f" WHERE {condition} AND {span} AND {where}"
+            f"SELECT {PORT_KEY}, {sums} FROM {table} AS p WHERE {condition} AND {span} AND {where} GROUP BY {PORT_KEY}"
         )
-    rows = "(\n        " + "\n        UNION ALL\n        ".join(parts) + "\n    ) AS p"
-    return f"SELECT {PORT_KEY}, {sums}\n    FROM {rows}\n    GROUP BY {PORT_KEY}"
+    return "\n        UNION ALL\n        ".join(parts)

@@ -4,7 +4,7 @@
 -- reads: port_1d
 -- example: monday = 2026-09-21, service = fixed, access = pppoe
 SELECT
-    if(proto IN (6, 17), concat(protocol_of(proto), '/', toString(lower_port)), bucket) AS port,
+    concat(protocol_of(proto), if(proto IN (6, 17), concat('/', toString(lower_port)), '')) AS port,
     octets,
     octets_last_week,
     pct,
@@ -14,7 +14,7 @@ FROM
 (
     -- By numbers, and only the twenty get a name: a text for each port would cost more than all the rest.
     SELECT
-        proto, lower_port, bucket,
+        proto, lower_port,
         sumIf(p.octets_est, day >= {monday:Date}) AS octets,
         sumIf(p.octets_est, day < {monday:Date}) AS octets_last_week,
         100 * share_of(octets, sum(octets) OVER ()) AS pct,
@@ -22,8 +22,8 @@ FROM
     FROM port_1d AS p
     WHERE day >= {monday:Date} - 7 AND day < {monday:Date} + 7
         AND service = {service:String} AND access = {access:String} AND p.direction > 0
-    GROUP BY proto, lower_port, bucket
-    ORDER BY octets DESC, octets_last_week DESC, proto, lower_port, bucket
+    GROUP BY proto, lower_port
+    ORDER BY octets DESC, octets_last_week DESC, proto, lower_port
     LIMIT 20
 )
 ORDER BY octets DESC, octets_last_week DESC, port
