@@ -13,7 +13,7 @@ from typing import Self
 
 import structlog
 
-from sinks.listening import AllBusy, next_free
+from sinks.listening import AllBusy, host_and_port, next_free
 
 log = structlog.get_logger()
 
@@ -94,16 +94,10 @@ def open_sockets(listen: Sequence[str], buffer_bytes: int) -> list[BoundSocket]:
 
 def parse_address(text: str) -> tuple[str, int]:
     """Host and port of ``HOST:PORT`` or ``[HOST]:PORT``; BindError says what is wrong."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65_535:
-        raise BindError(f"listen address {text!r}: write HOST:PORT, for example 0.0.0.0:2055 or [::]:2055")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        raise BindError(f"listen address {text!r}: put the IPv6 address in brackets, [{host}]:{port}")
-    if not host:
-        raise BindError(f"listen address {text!r}: name the host too, 0.0.0.0{text} or [::]{text} for all")
-    return host, int(port)
+    try:
+        return host_and_port(text)
+    except ValueError as error:
+        raise BindError(f"listen address {error}") from None
 
 
 def _open(text: str, buffer_bytes: int) -> BoundSocket:

@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from dashboards.console.passwords import PasswordError, parse
+from sinks.listening import host_and_port
 
 
 class ConsoleSettings(BaseModel):
@@ -50,7 +51,7 @@ class ConsoleSettings(BaseModel):
     @classmethod
     def _an_address(cls, listen: str) -> str:
         if listen:
-            split_address(listen)
+            host_and_port(listen)
         return listen
 
     @field_validator("users")
@@ -89,23 +90,12 @@ class ConsoleSettings(BaseModel):
 
     @model_validator(mode="after")
     def _not_open_to_all(self) -> Self:
-        if self.listen and not (self.users or self.proxy_header or is_loopback(split_address(self.listen)[0])):
+        if self.listen and not (self.users or self.proxy_header or is_loopback(host_and_port(self.listen)[0])):
             raise ValueError(
                 f"listen {self.listen!r} is open to other machines, and nobody is asked who they are: set console.users"
                 " (flowtide console --hash makes a password's text) or console.proxy_header, or listen on 127.0.0.1"
             )
         return self
-
-
-def split_address(text: str) -> tuple[str, int]:
-    """Host and port of ``HOST:PORT`` or ``[HOST]:PORT``; ValueError says what is wrong."""
-    host, colon, port = text.rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
-    plain = host[1:-1] if bracketed else host
-    right = colon and plain and port.isascii() and port.isdecimal() and int(port) <= 65_535
-    if not right or (":" in plain and not bracketed):
-        raise ValueError(f"{text!r}: write HOST:PORT or [HOST]:PORT, for example 127.0.0.1:8080")
-    return plain, int(port)
 
 
 def is_loopback(host: str) -> bool:

@@ -1,4 +1,4 @@
-"""The next free port where the wanted one is busy: the same rule for every address this machine listens on."""
+"""How an address is written, and the next free port where the wanted one is busy: one rule for all that listen."""
 
 import errno
 import socket
@@ -13,6 +13,20 @@ PORTS_TRIED = 100
 
 class AllBusy(OSError):  # noqa: N818 - a state, told by its name
     """The wanted port and the next hundred are busy."""
+
+
+def host_and_port(text: str) -> tuple[str, int]:
+    """The two of ``HOST:PORT`` or ``[HOST]:PORT``; ValueError says what is wrong."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+        raise ValueError(f"{text!r}: write HOST:PORT, for example 127.0.0.1:8080 or [::1]:8080")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError(f"{text!r}: put the IPv6 address in brackets, [{host}]:{port}")
+    if not host:
+        raise ValueError(f"{text!r}: name the host too, 0.0.0.0:{port} or [::]:{port} for all")
+    return host, int(port)
 
 
 def accepting(family: int, address: tuple[object, ...]) -> socket.socket:

@@ -8,8 +8,8 @@ import uvicorn
 
 from dashboards.console.app import Console
 from dashboards.console.store import StoreClient, Target
-from dashboards.settings import ConsoleSettings, split_address
-from sinks.listening import accepting, next_free
+from dashboards.settings import ConsoleSettings
+from sinks.listening import accepting, host_and_port, next_free
 
 _MAX_WAITING = 500  # requests at once
 _IDLE_SECONDS = 65
@@ -32,7 +32,7 @@ class ConsoleServer:
 
         OSError: the address is not ours, or a hundred ports are busy.
         """
-        host, wanted = split_address(self._settings.listen)
+        host, wanted = host_and_port(self._settings.listen)
         listening = next_free(wanted, lambda port: listening_socket(host, port))
         config = uvicorn.Config(
             self._app, log_config=None, access_log=False, lifespan="on", ws="none", server_header=False,

@@ -8,9 +8,10 @@ import pytest
 from pydantic import ValidationError
 
 from dashboards.console.passwords import PasswordError, hash_password, parse
-from dashboards.settings import ConsoleSettings, is_loopback, split_address
+from dashboards.settings import ConsoleSettings, is_loopback
 from flowtide.check import describe
 from flowtide.settings import Settings, SettingsError, load, reveal
+from sinks.listening import host_and_port
 
 
 def by_hand(password: str, n: int = 1024, r: int = 8, p: int = 1, salt: bytes = b"sixteen bytes...") -> str:
@@ -69,7 +70,7 @@ def test_a_port_of_this_machine_asks_nobody(listen: str) -> None:
 
 
 def test_the_default_is_this_machine() -> None:
-    host, port = split_address(ConsoleSettings().listen)
+    host, port = host_and_port(ConsoleSettings().listen)
     assert is_loopback(host) and port == 8080
 
 
