@@ -7,7 +7,7 @@ DEMO_SECONDS ?=
 # What the tests keep for a moment only: in memory where there is room, because every commit waits for the disk.
 TMPDIR ?= $(shell test "$$(df -k --output=avail /dev/shm 2>/dev/null | tail -1)" -gt 4194304 2>/dev/null && echo /dev/shm || echo /tmp)
 
-.PHONY: demo test check bench soak lock clean
+.PHONY: demo test test-long check bench soak lock clean
 
 # Two stamps: the demo installs only what it runs on, the tests what they need beside it.
 $(VENV)/.demo: requirements.lock pyproject.toml
@@ -29,6 +29,10 @@ demo: $(VENV)/.demo
 # because its tests share an engine or a broker; the long files come first in the alphabet, and so at the start.
 test: $(VENV)/.dev
 	TMPDIR=$(TMPDIR) $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+
+# Beside it, as CI runs both: whole processes, kills, browsers, brokers that fail.
+test-long: $(VENV)/.dev
+	TMPDIR=$(TMPDIR) $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m 'long and not soak'
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -1,11 +1,28 @@
-"""What all tests share: a skip is a failure where CI says so."""
+"""What all tests share: which are long, and that a skip is a failure where CI says so."""
 
 import os
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 
 NO_SKIP = os.environ.get("FLOWTIDE_NO_SKIP") == "1"
+LONG = (
+    "browser/test_dashboards", "browser/test_keyboard", "browser/test_sql", "end_to_end/test_commands",
+    "end_to_end/test_console", "end_to_end/test_kill", "end_to_end/test_live_exporters", "end_to_end/test_separate",
+    "end_to_end/test_simulate", "integration/test_back_fill", "integration/test_kafka_outages",
+    "integration/test_rebuild", "integration/test_rollup_laws", "integration/test_rollup_sql",
+    "integration/test_store_backup", "kill_matrix/", "properties/test_exactly_once", "properties/test_generations",
+)  # fmt: skip
+"""Files that wait for processes, brokers, browsers or many rollups: `make test-long`, so that `make test` is short."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of LONG."""
+    folder = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(folder) and str(item.path.relative_to(folder)).startswith(LONG):
+            item.add_marker("long")
 
 
 @pytest.hookimpl(wrapper=True)
