@@ -152,19 +152,33 @@ def replay(
 
 @app.command()
 def simulate(
-    to: Annotated[str, typer.Option("--to", metavar="HOST:PORT", help="collectors, with commas: exporters take turns")],
-    rate: Annotated[int, typer.Option(min=1, help="flows a second of all exporters, mean over a week")] = 2_000,
+    to: Annotated[
+        str, typer.Option("--to", metavar="HOST:PORT", help="collectors, with commas: exporters take turns")
+    ] = "",
+    scenario: Annotated[
+        str, typer.Option(help="a TOML file, or noc, quiet, incident-day, report-week, line-rate")
+    ] = "noc",
     seconds: Annotated[float | None, typer.Option("--for", min=1, help="stop after this many seconds")] = None,
-    seed: Annotated[int, typer.Option(help="same seed, same subscribers")] = 1,
-    leases: Annotated[Path | None, typer.Option(help="write who holds which prefix there, for the enricher")] = None,
+    rate: Annotated[int | None, typer.Option(min=1, help="flows a second of all exporters, mean over a week")] = None,
+    speed: Annotated[float | None, typer.Option(min=0.001, help="simulated seconds a second, at most")] = None,
+    seed: Annotated[int | None, typer.Option(help="same seed, same network")] = None,
+    leases: Annotated[Path | None, typer.Option(help="write who held which prefix there, for the enricher")] = None,
+    feeds: Annotated[Path | None, typer.Option(help="write leases, accounting and interfaces into this folder")] = None,
+    truth: Annotated[Path | None, typer.Option(help="write what was sent into this folder, as Parquet")] = None,
+    radius: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="send RADIUS accounting; secret in FLOWTIDE_SIMULATE_RADIUS_SECRET")
+    ] = "",
+    most: Annotated[float, typer.Option(min=1, help="datagrams a second, at most")] = 20_000,
     allow_remote: Annotated[
         bool, typer.Option(help="allow targets that are not on this machine, and names instead of addresses")
     ] = False,
 ) -> None:
     """Send flows of a network that does not exist, and print at the end what was sent."""
-    from flowtide.simulate_command import run_simulate
+    from flowtide.simulate_command import Asked, run_simulate
 
-    run_simulate(to, rate, seconds, seed, leases, allow_remote=allow_remote)
+    run_simulate(
+        Asked(scenario, to, seconds, rate, speed, seed, leases, feeds, truth, radius, most, allow_remote=allow_remote)
+    )
 
 
 @app.command()

@@ -16,10 +16,11 @@ from rich.text import Text
 from collector.sockets import parse_address
 from flowtide.children import Child
 from flowtide.demo_history import DemoHistory, Written
+from flowtide.demo_scenario import demo_leases, demo_scenario
 from flowtide.settings import Settings
-from flowtide.simulator.exporters import SimulatedNetwork
+from flowtide.simulator.feeds import write_lease_csv
 from flowtide.simulator.history import DAYS
-from flowtide.simulator.population import write_leases
+from flowtide.simulator.network import Network
 from flowtide.stack import Addresses, Stack, on_signals
 
 _DATA_BYTES = 2 << 30  # bound of the demo's directory: three quarters the store, one quarter the bus
@@ -84,10 +85,12 @@ def run_demo(settings: Settings, seconds: float | None, rate: int, seed: int, da
     console = Console()
     try:
         targets = [("127.0.0.1", port) for port in stack.ports]
-        network = SimulatedNetwork(seed, rate, targets, utc_offset_seconds=time.localtime().tm_gmtoff)
-        write_leases(Path(settings.enricher.leases), seed)
-        history = DemoHistory(settings)
         since = int(time.time())
+        scenario = demo_scenario(seed, rate, settings.timezone)
+        leases = demo_leases(scenario, since)
+        network = Network(scenario, targets, begin_ms=since * 1000, leases=leases, population=leases.population)
+        write_lease_csv(Path(settings.enricher.leases), leases)
+        history = DemoHistory(settings)
         written = history.write(days, seed, rate, since)  # before the collector has the log
         sender = threading.Thread(target=_send, args=(network, stack.collector, stop), name="exporters", daemon=True)
         sender.start()
@@ -136,7 +139,7 @@ def _bounded(settings: Settings) -> Settings:
     return settings.model_copy(update={"bus": bus, "store": store, "enricher": enricher})
 
 
-def _send(network: SimulatedNetwork, collector: Child, stop: threading.Event) -> None:
+def _send(network: Network, collector: Child, stop: threading.Event) -> None:
     """From the moment the collector receives: what it decodes waits on the bus while the engine starts."""
     while not stop.is_set() and not collector.ready.wait(_SEND_SECONDS):
         pass  # a child that starts has another event

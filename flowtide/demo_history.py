@@ -15,6 +15,7 @@ from functools import partial
 from collector.batcher import cut
 from collector.ledger import Ledger, Shape
 from collector.publisher import Publisher
+from flowtide.demo_scenario import demo_leases, demo_scenario
 from flowtide.parts import compression, is_kafka, open_outbox
 from flowtide.settings import Settings
 from flowtide.simulator.history import Counters, History, Part
@@ -48,7 +49,7 @@ class _Plan:
     until: int
     seed: int
     rate: int
-    utc_offset_seconds: int
+    zone: str
     first: tuple[int, ...]  # the number of its first message, by partition
     done: bool = False
 
@@ -111,8 +112,8 @@ class DemoHistory:
         ledger = self._settings.data / "state" / "ledger"
         if ledger.exists():
             Ledger.open(ledger, Shape(), publisher.has)
-        offset = time.localtime(now).tm_gmtoff
-        plan = _Plan(since, now, seed, rate, offset, tuple(publisher.following(partition) for partition in partitions))
+        zone = self._settings.timezone
+        plan = _Plan(since, now, seed, rate, zone, tuple(publisher.following(partition) for partition in partitions))
         self._save(plan)
         gap = self._put(spool, publisher, plan, began)
         self._finish(plan)
@@ -120,10 +121,9 @@ class DemoHistory:
 
     def _put(self, spool: Spool, publisher: Publisher, plan: _Plan, began: float) -> Written:
         """Write what of a plan is not in the log yet."""
-        history = History(
-            plan.seed, plan.rate, plan.since, plan.until, collector=self._settings.collector.id,
-            utc_offset_seconds=plan.utc_offset_seconds,
-        )  # fmt: skip
+        scenario = demo_scenario(plan.seed, plan.rate, plan.zone)
+        leases = demo_leases(scenario, plan.until)
+        history = History(scenario, plan.since, plan.until, collector=self._settings.collector.id, leases=leases)
         number = list(plan.first)
         rows, reached = 0, plan.until
 

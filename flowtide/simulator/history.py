@@ -12,9 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowtide.simulator.curves import load
-from flowtide.simulator.exporters import PLANS, ExporterPlan, records_a_datagram
-from flowtide.simulator.population import populations
-from flowtide.simulator.traffic import KINDS, SIZES, TCP, UDP, Traffic, frequencies, mean_packets
+from flowtide.simulator.incidents import TCP_443, UDP_443
+from flowtide.simulator.kinds import SIZES, shares
+from flowtide.simulator.leases import Leases, lease
+from flowtide.simulator.population import populate
+from flowtide.simulator.scenario import ExporterPlan, Scenario
+from flowtide.simulator.traffic import Ends, Traffic, frequencies, mean_packets
 from sinks.batch import Batch
 from sinks.schema import RAW, SamplingSource
 
@@ -26,6 +29,7 @@ _PARTS_SECONDS = (3_600, 5 * 3_600, 18 * 3_600)  # the newest three; all others 
 _DAY_SECONDS = 86_400
 _LONGEST_MS = 55_000  # of a flow: the rollups spread longer ones over minutes, at a price
 _WEEK_SECONDS = 7 * 86_400
+_RECORDS = {"netflow5": 30, "netflow9": 28, "ipfix": 18, "sflow": 7}  # flows of a full datagram, about
 
 Counters = list[tuple[int, str, int, str, int]]
 """(minute as Unix seconds, exporter, domain, counter, value) each."""
@@ -62,26 +66,25 @@ class History:
     """What the exporters sent in [since, until), Unix seconds; the same arguments give the same bytes."""
 
     def __init__(
-        self,
-        seed: int,
-        flows_per_second: float,
-        since: int,
-        until: int,
-        *,
-        collector: str = "",
-        utc_offset_seconds: int = 0,
+        self, scenario: Scenario, since: int, until: int, *, collector: str = "", leases: Leases | None = None,
         densities: Sequence[Density] = DENSITIES,
-    ) -> None:
-        """``flows_per_second`` is that of the live network: mean over a week."""
-        people = populations(seed)
+    ) -> None:  # fmt: skip
+        """``scenario``: that of the live network, law "rate"; ``leases``: its, where it has them, of [since, until)."""
         self._since, self._until = since, until
         self._densities = densities
+        seed, people = scenario.seed, scenario.people
+        if leases is None:
+            leases = lease(people, populate(people, seed), seed, since * 1000, until * 1000, scenario.clock.zone)
+        whole = sum(plan.share for plan in scenario.exporters)
         self._sources = [
             _Source(
-                plan, Traffic(plan.service, people[plan.service], plan.sampling, (seed, 3, at)),
-                np.random.default_rng((seed, 4, at)), flows_per_second, until, utc_offset_seconds,
+                plan, scenario, plan.share / whole, until, np.random.default_rng((seed, 4, at)),
+                Traffic(
+                    plan.service, people.year, leases.population.of(plan.service, plan.access), leases.population,
+                    Ends(leases, (seed, 13, at)), sampled=plan.sampling > 1, seed=(seed, 3, at),
+                ),
             )
-            for at, plan in enumerate(PLANS)
+            for at, plan in enumerate(scenario.exporters)
         ]  # fmt: skip
         self._collector = collector
 
@@ -111,12 +114,13 @@ class _Source:
     """One exporter's past."""
 
     def __init__(
-        self, plan: ExporterPlan, traffic: Traffic, random: np.random.Generator, flows_per_second: float, until: int,
-        utc_offset_seconds: int,
+        self, plan: ExporterPlan, scenario: Scenario, part: float, until: int, random: np.random.Generator,
+        traffic: Traffic,
     ) -> None:  # fmt: skip
-        self._plan, self._traffic, self._random = plan, traffic, random
-        self._rate, self._until, self._offset = flows_per_second * plan.share, until, utc_offset_seconds
-        self._often = frequencies(plan.service)
+        """``part``: of all flows that are this exporter's."""
+        self._plan, self._traffic, self._random, self._until = plan, traffic, random, until
+        self._rate, self._zone, self._year = scenario.flows.per_second * part, scenario.clock.zone, scenario.people.year
+        self._often = frequencies(plan.service, self._year)
         self._packets = mean_packets(plan.sampling)
 
     def rows(
@@ -125,7 +129,7 @@ class _Source:
         """``rows`` of each step [begin, begin + seconds), in order of the steps."""
         steps, random = len(begin), self._random
         middle = begin + seconds / 2
-        flows = self._rate * load(self._plan.service, middle, self._offset) * seconds
+        flows = self._rate * load(self._plan.service, middle, self._zone) * seconds
         rows = min(rows, int(np.median(flows)))
         if not rows:  # fewer flows than steps
             return Batch.empty(RAW), []
@@ -134,19 +138,21 @@ class _Source:
         group = np.repeat(np.arange(len(groups)), [each.rows for each in groups])
         down = np.array([each.down for each in groups])[group]
         kind, stands = self._shared_out(groups, group, steps)  # these and what follows: (steps, rows)
-        stands *= flows[:, None] * _quic_grew(kind, (self._until - middle)[:, None], self._plan.service)
+        stands *= flows[:, None] * _quic_grew(
+            kind, (self._until - middle)[:, None], shares(self._plan.service, self._year)
+        )
         size = SIZES[kind, down.astype(int)]
         octets = stands * self._packets * size
         # A frequent kind has a row or two in a step: were one of them nobody's, its line would fall to nothing there.
         rare = np.array([len(each.kinds) > 1 for each in groups])[group]
-        drawn = self._traffic.of_kinds(kind.ravel(), np.tile(down, steps), np.tile(rare / rare.mean(), steps))
+        received = ((begin[:, None] + random.random((steps, rows)) * seconds[:, None]) * 1000).astype("i8").ravel()
+        ended = received - int(self._plan.idle_seconds * 1000)
+        odds = np.tile(rare / rare.mean(), steps)
+        drawn = self._traffic.of_kinds(kind.ravel(), np.tile(down, steps), ended, odds)
         drawn["packets"] = np.maximum(octets / size * random.uniform(0.87, 1.13, size.shape), 1).round().ravel()
         drawn["octets"] = np.maximum(octets, 28).round().ravel()
-        drawn["duration_ms"] = random.integers(1_000, _LONGEST_MS, len(drawn))
-        ended = ((begin[:, None] + random.random((steps, rows)) * seconds[:, None]) * 1000).astype("i8").ravel()
-        # All came before the first live one.
-        drawn["age_ms"] = np.minimum(drawn["age_ms"], self._until * 1000 - 1 - ended)
-        return as_decoded(self._plan, drawn, ended + drawn["age_ms"], collector), self._counters(begin, rows)
+        drawn["start_ms"] = ended - random.integers(1_000, _LONGEST_MS, len(drawn))
+        return as_decoded(self._plan, drawn, received, collector), self._counters(begin, rows)
 
     def _shared_out(
         self, groups: Sequence["_Group"], group: NDArray[np.int64], steps: int
@@ -165,17 +171,21 @@ class _Source:
 
     def _counters(self, begin: NDArray[np.int64], rows: int) -> Counters:
         """As the decoder counts; all of a step in its first minute."""
-        plan, datagrams = self._plan, -(-rows // records_a_datagram(self._plan.version))
-        sets = 2 * datagrams  # IPv4 and IPv6
-        counted = {
-            "datagrams": datagrams, "datagrams_decoded": datagrams, "sets": sets, "sets_decoded": sets,
-            "records_flow": rows, "rows": rows, "clock_skew_ms": 500 * datagrams,
-        }  # fmt: skip
-        return [
-            (minute, plan.source, plan.domain, counter, value)
-            for minute in (begin // 60 * 60).tolist()
-            for counter, value in counted.items()
-        ]
+        domains, counters = self._plan.domains, []
+        for at, domain in enumerate(domains):
+            mine = len(range(at, rows, len(domains)))
+            datagrams = -(-mine // _RECORDS[self._plan.protocol])
+            sets = 2 * datagrams  # IPv4 and IPv6
+            counted = {
+                "datagrams": datagrams, "datagrams_decoded": datagrams, "sets": sets, "sets_decoded": sets,
+                "records_flow": mine, "rows": mine, "clock_skew_ms": 500 * datagrams,
+            }  # fmt: skip
+            counters += [
+                (minute, self._plan.source, domain, counter, value)
+                for minute in (begin // 60 * 60).tolist()
+                for counter, value in counted.items()
+            ]
+        return counters
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +199,7 @@ class _Group:
 
 
 def as_decoded(plan: ExporterPlan, flows: NDArray[np.void], received: NDArray[np.int64], collector: str) -> Batch:
-    """Columns RAW of flows (dtype ``traffic.FLOW``) that arrived at ``received``, Unix milliseconds."""
+    """Columns RAW of flows (dtype ``flow.FLOW``) that arrived at ``received``, Unix milliseconds."""
     batch = Batch.empty(RAW, len(flows))
     columns = batch.columns
     for name in ("src_port", "dst_port", "proto", "tcp_flags", "octets", "packets", "in_if", "out_if", "src_as",
@@ -197,15 +207,14 @@ def as_decoded(plan: ExporterPlan, flows: NDArray[np.void], received: NDArray[np
         columns[name][:] = flows[name]
     for column, name in (("src_addr", "src"), ("dst_addr", "dst")):
         columns[column] = np.ascontiguousarray(flows[name]).view("V16")[:, 0]
-    if plan.version == 10:  # its IPv4 template alone has a next hop, of which the simulator says nothing
+    if plan.protocol == "ipfix":  # its IPv4 template alone has a next hop, of which the simulator says nothing
         columns["next_hop"][~flows["is_v6"]] = np.void(bytes(10) + b"\xff\xff" + bytes(4))
-    end = received - flows["age_ms"]
     columns["received"] = received.view("M8[ms]")
-    columns["ts"] = end.view("M8[ms]")
-    columns["ts_start"] = (end - flows["duration_ms"]).view("M8[ms]")
-    columns["domain"][:] = plan.domain
+    columns["ts"] = np.ascontiguousarray(flows["end_ms"]).view("M8[ms]")
+    columns["ts_start"] = np.ascontiguousarray(flows["start_ms"]).view("M8[ms]")
+    columns["domain"][:] = np.array(plan.domains, "u4")[np.arange(len(flows)) % len(plan.domains)]
     columns["sampling"][:] = plan.sampling
-    columns["sampling_source"][:] = SamplingSource.ASSUMED if plan.says is None else SamplingSource.DOMAIN
+    columns["sampling_source"][:] = SamplingSource.ASSUMED if plan.told_sampling is None else SamplingSource.DOMAIN
     columns["ip_version"][:] = np.where(flows["is_v6"], 6, 4)
     for name in ("src_mask", "dst_mask"):
         columns[name][:] = np.where(flows["is_v6"], 48, 24)
@@ -246,12 +255,12 @@ def _groups(often: NDArray[np.float64], rows: int) -> list[_Group]:
     return found
 
 
-def _quic_grew(kind: NDArray[np.int64], age_seconds: NDArray[np.float64], service: str) -> NDArray[np.float64]:
+def _quic_grew(
+    kind: NDArray[np.int64], age_seconds: NDArray[np.float64], share: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """By what a kind's octets of a time so long ago are to be multiplied: QUIC had less of port 443."""
-    moved = 100 * _QUIC_PER_WEEK * age_seconds / _WEEK_SECONDS
+    moved = _QUIC_PER_WEEK * age_seconds / _WEEK_SECONDS
     factor = np.ones(kind.shape)
-    for at, each in enumerate(KINDS):
-        if each.port == 443 and each.proto in (TCP, UDP):
-            share = each.fixed if service == "fixed" else each.mobile
-            factor = np.where(kind == at, 1 + (moved if each.proto == TCP else -moved) / share, factor)
+    for at, part in ((TCP_443, moved), (UDP_443, -moved)):
+        factor = np.where(kind == at, 1 + part / share[at], factor)
     return factor

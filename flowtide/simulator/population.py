@@ -1,97 +1,158 @@
-"""Who holds which prefix: the subscribers of the simulated network, and their leases as a file.
+"""The users of the simulated network: who they are and how much each of them carries.
 
-All addresses are from ranges set aside for benchmarks and documentation (RFC 2544, 5737, 3849).
+A user is a subscription on one access, on mobile a line.  A subscription that has IPoE beside PPPoE is two users, as is
+a mobile subscription with two lines; both of them are within the numbers of the plan, not on top.
 """
 
-import csv
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
-from pathlib import Path
+from functools import cached_property
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
-LEASE_COLUMNS = ("prefix", "from", "to", "subscriber", "group", "service", "segment", "access")
+from flowtide.simulator import volumes
+from flowtide.simulator.scenario import PeoplePlan
 
-_FIXED, _MOBILE = 320, 220  # enough for distributions, few enough to read the file
-_SINCE = "2020-01-01T00:00:00Z"
-_MOVED = "2024-05-01T00:00:00Z"  # one in ten addresses had another holder until then
-_V4 = {"fixed": IPv4Address("198.18.0.0"), "mobile": IPv4Address("198.19.0.0")}
-_V6 = {"fixed": IPv6Address("2001:db8:1000::"), "mobile": IPv6Address("2001:db8:2000::")}
-_V6_LENGTH = {"fixed": 56, "mobile": 64}
+SERVICES = ("fixed", "mobile")
+SEGMENTS = ("personal", "enterprise")
+ACCESSES = ("pppoe", "ipoe", "mobile")
+
+ENTERPRISE = {"fixed": (2.0, 1.0), "mobile": (20.0, 1.5)}
+"""Octets of an enterprise user over those of a personal one, from it and to it: a guess of ours, nobody publishes it.
+
+The report says only that enterprises are why all mobile users together send much, while a tenth of personal users'
+octets are uploads: think of cameras.
+"""
+
+_STREAM = 101  # of the seed
+_METHOD_CHANGED = 2021  # until then the published volumes of fixed users are those on PPPoE alone
+
+
+_PPPOE, _ENTERPRISE_PPPOE, _IPOE, _ENTERPRISE_IPOE, _MOBILE, _ENTERPRISE_MOBILE = range(6)
 
 
 @dataclass(frozen=True, slots=True)
-class Subscriber:
-    """One account with one IPv4 address and one IPv6 prefix."""
+class _Section:
+    """A run of users of one sort; each has random numbers of its own, so that no other's size moves its users."""
 
-    name: str
-    group: str
-    service: str
-    segment: str
+    number: int
     access: str
-    ipv4: IPv4Address
-    ipv6: IPv6Address
+    segment: str
+    prefix: str  # of names
+    count: int
+
+    @property
+    def service(self) -> str:
+        return "mobile" if self.access == "mobile" else "fixed"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Population:
-    """All subscribers of one service, with how much each of them does."""
+    """All users in columns of one length: PPPoE, IPoE, mobile, of each the personal ones first."""
 
-    subscribers: tuple[Subscriber, ...]
-    ipv4: NDArray[np.uint8]  # (n, 16), as ::ffff:a.b.c.d
-    ipv6: NDArray[np.uint8]  # (n, 16), the prefix with zeros behind it
-    activity: NDArray[np.float64]  # (n,), cumulative, ends at 1
+    name: tuple[str, ...]  # no two users have the same
+    subscription: tuple[str, ...]
+    service: NDArray[np.uint8]  # index into SERVICES
+    segment: NDArray[np.uint8]  # index into SEGMENTS
+    access: NDArray[np.uint8]  # index into ACCESSES
+    group: NDArray[np.uint16]  # index into ``groups``
+    groups: tuple[str, ...]
+    octets_a_day: NDArray[np.int64]  # (n, 2): from the user and to it, mean over a week
+    ipv6_share: NDArray[np.float64]  # of its flows
 
+    def __len__(self) -> int:
+        return len(self.name)
 
-def populations(seed: int) -> dict[str, Population]:
-    """The subscribers by service; the same seed gives the same."""
-    random = np.random.default_rng((seed, 1))
-    return {service: _population(service, count, random) for service, count in (("fixed", _FIXED), ("mobile", _MOBILE))}
+    def of(self, service: str, access: Sequence[str] = ()) -> NDArray[np.int64]:
+        """The users of a service, of all its accesses or of these."""
+        found = self.service == SERVICES.index(service)
+        if access:
+            found &= np.isin(self.access, [ACCESSES.index(each) for each in access])
+        return np.flatnonzero(found)
 
+    def labels_of(self, user: int) -> tuple[str, str, str, str]:
+        """Service, segment, access and group."""
+        return (
+            SERVICES[self.service[user]], SEGMENTS[self.segment[user]], ACCESSES[self.access[user]],
+            self.groups[self.group[user]],
+        )  # fmt: skip
 
-def write_leases(path: Path, seed: int) -> int:
-    """Write the CSV of who held what, times in UTC, an empty ``to`` for leases still held; returns its lines."""
-    lines = 0
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(LEASE_COLUMNS)
-        for service, population in populations(seed).items():
-            for at, subscriber in enumerate(population.subscribers):
-                account = (subscriber.group, service, subscriber.segment, subscriber.access)
-                since = _SINCE
-                if at % 10 == 0:
-                    former = f"{subscriber.name}-former"
-                    writer.writerow((f"{subscriber.ipv4}/32", _SINCE, _MOVED, former, *account))
-                    since, lines = _MOVED, lines + 1
-                writer.writerow((f"{subscriber.ipv4}/32", since, "", subscriber.name, *account))
-                prefix = f"{subscriber.ipv6}/{_V6_LENGTH[service]}"
-                writer.writerow((prefix, _SINCE, "", subscriber.name, *account))
-                lines += 2
-    return lines
-
-
-def _population(service: str, count: int, random: np.random.Generator) -> Population:
-    segments = np.where(random.random(count) < 0.9, "personal", "enterprise").tolist()
-    # Fixed lines: eight in ten over PPPoE, the rest IPoE; a share of today's lines, not of traffic.
-    over = ("pppoe", "ipoe") if service == "fixed" else ("mobile", "mobile")
-    access = np.where(random.random(count) < 0.8, *over).tolist()
-    groups = random.choice(["east", "west", "north"], count, p=[0.5, 0.3, 0.2]).tolist()
-    step = 1 << (128 - _V6_LENGTH[service])
-    subscribers = tuple(
-        Subscriber(
-            f"{service}-{at:04d}", groups[at], service, segments[at], access[at], _V4[service] + 1 + at,
-            _V6[service] + (1 + at) * step,
+    @cached_property
+    def subscriber(self) -> tuple[str, ...]:
+        """As leases name the user: the subscription, whose access tells its users apart; on mobile the line."""
+        mobile = (self.service == SERVICES.index("mobile")).tolist()
+        return tuple(
+            name if line else subscription
+            for name, subscription, line in zip(self.name, self.subscription, mobile, strict=True)
         )
-        for at in range(count)
-    )  # fmt: skip
-    # A tenth of the users makes about half of the traffic, as in published reports.
-    weights = random.lognormal(0.0, 1.2, count)
-    ipv4 = b"".join(bytes(10) + b"\xff\xff" + subscriber.ipv4.packed for subscriber in subscribers)
-    ipv6 = b"".join(subscriber.ipv6.packed for subscriber in subscribers)
-    return Population(
-        subscribers,
-        np.frombuffer(ipv4, np.uint8).reshape(-1, 16),
-        np.frombuffer(ipv6, np.uint8).reshape(-1, 16),
-        np.cumsum(weights) / weights.sum(),
+
+
+def populate(people: PeoplePlan, seed: int) -> Population:
+    """The users of a plan; the same seed gives the same."""
+    sections = (
+        _Section(_PPPOE, "pppoe", "personal", "fixed-", people.pppoe),
+        _Section(_ENTERPRISE_PPPOE, "pppoe", "enterprise", "fixed-ent-", people.enterprise_pppoe),
+        _Section(_IPOE, "ipoe", "personal", "fixed-ipoe-", people.ipoe),
+        _Section(_ENTERPRISE_IPOE, "ipoe", "enterprise", "fixed-ent-ipoe-", people.enterprise_ipoe),
+        _Section(_MOBILE, "mobile", "personal", "mobile-", people.mobile),
+        _Section(_ENTERPRISE_MOBILE, "mobile", "enterprise", "mobile-ent-", people.enterprise_mobile),
     )
+    names = [[f"{section.prefix}{at:06d}" for at in range(1, section.count + 1)] for section in sections]
+    subscriptions = [list(own) for own in names]
+    groups = [_groups(people, section, seed) for section in sections]
+    for number, at, first_number, first, suffix in _second_users(people):
+        subscription = names[first_number][first]
+        subscriptions[number][at], names[number][at] = subscription, subscription + suffix
+        groups[number][at] = groups[first_number][first]
+    counts = [section.count for section in sections]
+    ipv6 = [people.ipv6_mobile if section.service == "mobile" else people.ipv6_fixed for section in sections]
+    return Population(
+        tuple(chain.from_iterable(names)),
+        tuple(chain.from_iterable(subscriptions)),
+        np.repeat(np.array([SERVICES.index(section.service) for section in sections], "u1"), counts),
+        np.repeat(np.array([SEGMENTS.index(section.segment) for section in sections], "u1"), counts),
+        np.repeat(np.array([ACCESSES.index(section.access) for section in sections], "u1"), counts),
+        np.concatenate(groups),
+        tuple(people.groups),
+        _octets(people, sections, seed),
+        np.repeat(np.array(ipv6) / 100, counts),
+    )
+
+
+def _second_users(people: PeoplePlan) -> Iterator[tuple[int, int, int, int, str]]:
+    """Subscriptions with two personal users: section and place of the second user, of the first, and the name's end."""
+    both = min(round(people.pppoe * people.on_both / 100), people.ipoe)
+    yield from ((_IPOE, at, _PPPOE, at, "-ipoe") for at in range(both))
+    # The share is of subscriptions, not of lines; the second lines are the last ones.
+    second = round(people.mobile * people.second_line / (100 + people.second_line))
+    first = people.mobile - second
+    yield from ((_MOBILE, first + at, _MOBILE, at, "-2") for at in range(second))
+
+
+def _groups(people: PeoplePlan, section: _Section, seed: int) -> NDArray[np.uint16]:
+    random = np.random.default_rng((seed, _STREAM, section.number, 0))
+    weights = np.array(list(people.groups.values()), "f8")
+    return random.choice(len(weights), section.count, p=weights / weights.sum()).astype("u2")
+
+
+def _octets(people: PeoplePlan, sections: Sequence[_Section], seed: int) -> NDArray[np.int64]:
+    """Of personal users the published distributions, over all whom the year's table counts together."""
+
+    def joint(section: _Section, count: int) -> NDArray[np.int64]:
+        random = np.random.default_rng((seed, _STREAM, section.number, 1))
+        return volumes.joint(section.service, people.year, count, random, people.volumes)
+
+    pppoe, ipoe = sections[_PPPOE], sections[_IPOE]
+    made = {}
+    if people.year >= _METHOD_CHANGED:
+        together = joint(pppoe, pppoe.count + ipoe.count)
+        made = {_PPPOE: together[: pppoe.count], _IPOE: together[pppoe.count :]}
+    for section in sections:
+        if section.number not in made:
+            octets = joint(section, section.count)
+            if section.segment == "enterprise":
+                octets = np.rint(octets * np.array(ENTERPRISE[section.service])).astype("i8")
+            made[section.number] = octets
+    return np.concatenate([made[section.number] for section in sections])

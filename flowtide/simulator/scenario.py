@@ -24,6 +24,8 @@ from sinks.settings import Part
 
 SCENARIOS = Path(__file__).with_name("scenarios")
 
+_NETFLOW5_MOST = 16_383  # 14 bits of its header
+
 Service = Literal["fixed", "mobile"]
 Access = Literal["pppoe", "ipoe", "mobile"]
 Protocol = Literal["netflow5", "netflow9", "ipfix", "sflow"]
@@ -98,6 +100,8 @@ class ExporterPlan(Part):
             raise ValueError(f'{self.source}: {self.protocol} has no options, write told = "header"')
         if self.told == "header" and self.protocol in ("netflow9", "ipfix"):
             raise ValueError(f'{self.source}: the header of {self.protocol} has no interval, write told = "options"')
+        if self.protocol == "netflow5" and (self.told_sampling or 0) > _NETFLOW5_MOST:
+            raise ValueError(f"{self.source}: the header of NetFlow v5 tells intervals up to {_NETFLOW5_MOST}")
         return self
 
     @property

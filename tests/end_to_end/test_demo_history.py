@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from flowtide.demo_scenario import demo_leases, demo_scenario
 from flowtide.simulator.history import History
 
 SETTINGS = """
@@ -124,9 +125,8 @@ def demo(tmp_path: Path) -> Iterator[Demo]:
 
 def rows_of(plan: dict[str, int], until: int) -> int:
     """So many rows the history of one day has."""
-    made = History(
-        plan["seed"], plan["rate"], until - 86_400, until, utc_offset_seconds=plan["utc_offset_seconds"]
-    ).parts()
+    scenario = demo_scenario(plan["seed"], plan["rate"], "UTC")
+    made = History(scenario, until - 86_400, until, leases=demo_leases(scenario, until)).parts()
     return sum(len(part.batch) for part in made)
 
 

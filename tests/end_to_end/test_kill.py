@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from flowtide.simulator.population import write_leases
+from flowtide.simulator.leases import write_leases
 from sinks import ENRICHED_STREAM, RAW_STREAM
 from tests.end_to_end.cluster import end_load, start_load
 from tests.end_to_end.conftest import Running

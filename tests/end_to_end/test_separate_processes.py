@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from flowtide.simulator.population import write_leases
+from flowtide.simulator.leases import write_leases
 from sinks import StoreUnavailable
 from sinks.clickhouse import ClickHouseStore
 from tests.broker import Broker

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from scapy.layers.netflow import NetflowHeader, netflowv9_defragment
 
@@ -99,6 +101,11 @@ def test_a_signal_ends_it_with_its_totals(number: signal.Signals, tmp_path: Path
         (["--to", "127.0.0.1"], "write HOST:PORT"),
         (["--to", "127.0.0.1:0"], "name the port"),
         (["--to", "127.0.0.1:2055", "--leases", "nowhere/leases.csv"], "nowhere/leases.csv"),
+        ([], "say --to HOST:PORT"),
+        (["--to", "127.0.0.1:2055", "--scenario", "nosuch"], "nosuch: no such file"),
+        (["--to", "127.0.0.1:2055", "--scenario", "report-week", "--rate", "5"], "use --speed"),
+        (["--to", "127.0.0.1:2055", "--scenario", "line-rate", "--truth", "t"], "no truth"),
+        (["--to", "127.0.0.1:2055", "--radius", "127.0.0.1:1813"], "FLOWTIDE_SIMULATE_RADIUS_SECRET"),
     ],
 )
 def test_mistakes_are_told_in_a_sentence(words: list[str], said: str, tmp_path: Path) -> None:
@@ -116,3 +123,39 @@ def test_a_name_is_looked_up_where_other_machines_are_allowed(tmp_path: Path) ->
         assert done.returncode == 0, err
         got = waiting(made)
     assert got and to in out
+
+
+def test_files_alone(tmp_path: Path) -> None:
+    done = command("--scenario", "quiet", "--feeds", "feeds", cwd=tmp_path)
+    out, err = done.communicate(timeout=60)
+    assert done.returncode == 0, err
+    there = {path.name for path in (tmp_path / "feeds").iterdir()}
+    assert there == {"accounting.csv", "interfaces.csv", "kea4.csv", "kea6.csv", "leases.csv", "leases.parquet"}
+    assert all(name in out for name in there)
+
+
+def test_a_scenario_ends_by_itself_and_tells_its_truth(tmp_path: Path) -> None:
+    with inbox() as made:
+        to = f"127.0.0.1:{made.getsockname()[1]}"
+        done = command("--scenario", "quiet", "--speed", "3600", "--to", to, "--truth", "truth", cwd=tmp_path)
+        out, err = done.communicate(timeout=120)
+    assert done.returncode == 0, err
+    table = pq.read_table(tmp_path / "truth" / "exporter_1m.parquet")
+    said = {line.split()[0]: int(line.split()[2].replace(",", "")) for line in out.splitlines()[2:-1]}
+    assert set(said) == {f"127.0.0.{number}" for number in range(2, 7)}
+    for source, flows in said.items():
+        assert sum(table.filter(pc.equal(table["exporter"], source))["flows"].to_pylist()) == flows > 0
+
+
+def test_line_rate_sends_what_it_says(tmp_path: Path) -> None:
+    with inbox() as made:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        to = f"127.0.0.1:{made.getsockname()[1]}"
+        done = command("--scenario", "line-rate", "--rate", "2000", "--for", "1", "--to", to, cwd=tmp_path)
+        out, err = done.communicate(timeout=60)
+        assert done.returncode == 0, err
+        got = waiting(made)
+    said = {line.split()[0]: int(line.split()[2].replace(",", "")) for line in out.splitlines()[2:-1]}
+    for source in ("127.0.0.2", "127.0.0.3"):
+        assert flows_of([data for host, data in got if host == source]) == said[source] > 0
+    assert 1_000 < sum(said.values()) < 3_000

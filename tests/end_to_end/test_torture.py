@@ -21,7 +21,7 @@ from signal import SIGCONT, SIGSTOP
 
 import pytest
 
-from flowtide.simulator.population import write_leases
+from flowtide.simulator.leases import write_leases
 from sinks import ENRICHED_STREAM, RAW_STREAM
 from tests.broker import Broker, NoBroker
 from tests.end_to_end.cluster import Cluster, end_load, start_load

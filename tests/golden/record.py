@@ -1,8 +1,8 @@
 """Records what real programs, and our simulator, send of known traffic: hex, a line a datagram, and the truth.
 
-softflowd and pmacctd read the packets of ``traffic.py``; the truth is summed from these packets, the simulator's is its
-own ``truth()`` and the flows that it drew.  Nothing of the collector is used.  The datagrams hold the time of their
-recording, so each run writes other hex, but never another truth:
+softflowd and pmacctd read the packets of ``traffic.py``; the truth is summed from these packets, the simulator's is the
+flows that it drew.  Nothing of the collector is used.  The programs' datagrams hold the time of their recording, so
+each run writes other hex, but never another truth:
 
     python -m tests.golden.record
 """
@@ -19,20 +19,33 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from scapy.packet import Packet
 from scapy.utils import wrpcap
 
-from flowtide.simulator.exporters import PLANS, SimulatedNetwork
-from flowtide.simulator.population import populations
-from flowtide.simulator.traffic import Traffic
+from flowtide.simulator.kinds import KINDS
+from flowtide.simulator.leases import lease
+from flowtide.simulator.population import populate
+from flowtide.simulator.scenario import ExporterPlan, PeoplePlan
+from flowtide.simulator.sflow5 import FRAME_OCTETS, least_octets
+from flowtide.simulator.traffic import Ends, Traffic
+from flowtide.simulator.wire import Wire
 from tests.end_to_end.exporters import pmacctd, program
 from tests.golden.traffic import Flow, flow, flows, packets
 from tests.wire import NOW
 
 RECORDED = Path(__file__).parent / "recorded"
 _SAMPLED = 81  # sFlow repeats each packet's first 128 octets: fewer of them do
-_SIMULATED = ("simulator-v9-sampled", "simulator-v9", "simulator-ipfix-sampled")  # in order of PLANS
-_SEED, _RATE = 7, 100.0
+_SEED, _FLOWS = 7, 120
+_SIMULATED = {
+    "simulator-v5": ExporterPlan(source="192.0.2.1", protocol="netflow5", told="header", sampling=100),
+    "simulator-v9": ExporterPlan(source="192.0.2.1", told="nothing"),
+    "simulator-v9-sampled": ExporterPlan(source="192.0.2.1", domains=(10,), sampling=100),
+    "simulator-ipfix-sampled": ExporterPlan(source="192.0.2.1", service="mobile", protocol="ipfix", sampling=1000),
+    "simulator-ipfix-variable": ExporterPlan(source="192.0.2.1", protocol="ipfix", form="variable"),
+    "simulator-ipfix-biflow": ExporterPlan(source="192.0.2.1", protocol="ipfix", form="biflow"),
+    "simulator-sflow": ExporterPlan(source="192.0.2.1", protocol="sflow", told="header", sampling=512),
+}
 
 
 @dataclass
@@ -71,32 +84,37 @@ def truths() -> dict[str, Truth]:
             sorted((*flow(each)[:6], len(each) + 4) for each in sent[:_SAMPLED]),
         ),
     }
-    return found | simulate(())
+    return found | {name: truth for name, (truth, _) in simulate().items()}
 
 
-def simulate(to: tuple[tuple[str, int], ...]) -> dict[str, Truth]:
-    """Let the simulator send three seconds to an address for each exporter, or nowhere; what it sent."""
-    network = SimulatedNetwork(_SEED, _RATE, to or (("127.0.0.1", 9),), daily_curve=False)
-    try:
-        for second in range(4):
-            network.send(float(NOW + second))
-        sent = network.truth()
-        exporters = network.exporters
-    finally:
-        network.close()
-    people = populations(_SEED)
-    found = {}
-    for at, (name, plan) in enumerate(zip(_SIMULATED, PLANS, strict=True)):
-        buckets = {row.bucket: (row.flows, row.packets, row.octets) for row in sent if row.exporter == exporters[at]}
-        drawn = Traffic(plan.service, people[plan.service], plan.sampling, (_SEED, 2, at)).take(
-            sum(row[0] for row in buckets.values())
-        )
-        found[name] = Truth(
-            f"our simulator's exporter of domain {plan.domain}: the flows drawn, and what truth() says of them",
-            sorted(_drawn(each) for each in drawn),
-            sampling=plan.sampling,
-            buckets=dict(sorted(buckets.items())),
-        )
+def simulate() -> dict[str, tuple[Truth, list[bytes]]]:
+    """What exporters of the simulator send of flows that end by ``NOW``: the same at every run."""
+    people, begin_ms, found = PeoplePlan(), NOW * 1000 - 86_400_000, {}
+    population = populate(people, _SEED)
+    leases = lease(people, population, _SEED, begin_ms, NOW * 1000, "UTC")
+    for number, (name, plan) in enumerate(_SIMULATED.items()):
+        traffic = Traffic(
+            plan.service, people.year, population.of(plan.service), population, Ends(leases, (_SEED, 1, number)),
+            sampled=plan.sampling > 1, seed=(_SEED, 2, number), paired=plan.form == "biflow",
+        )  # fmt: skip
+        drawn = traffic.slice((NOW - 3) * 1000, NOW * 1000, _FLOWS, idle_ms=0, active_ms=60_000)
+        counted = 0
+        if plan.protocol == "netflow5":
+            drawn = drawn[~drawn["is_v6"]]
+        if plan.protocol == "sflow":  # a row is a packet, and its octets are those of the frame
+            drawn["octets"] = np.maximum(drawn["octets"] // drawn["packets"], least_octets(drawn))
+            drawn["packets"], counted = 1, FRAME_OCTETS
+        wire = Wire.of(plan, plan.domains[0], begin_ms)
+        sent = wire.announcements(NOW * 1000) + wire.datagrams(drawn, NOW * 1000)
+        drawn["octets"] += counted
+        by_bucket: dict[str, tuple[int, int, int]] = {}
+        for each in drawn:
+            sums = by_bucket.get(bucket := KINDS[each["kind"]].bucket, (0, 0, 0))
+            by_bucket[bucket] = (sums[0] + 1, sums[1] + int(each["packets"]), sums[2] + int(each["octets"]))
+        what = f"our simulator, {plan.protocol} {plan.form}, 1 in {plan.sampling}: the flows drawn"
+        flows_drawn = sorted(_drawn(each) for each in drawn)
+        truth = Truth(what, flows_drawn, sampling=plan.sampling, buckets=dict(sorted(by_bucket.items())))
+        found[name] = truth, sent
     return found
 
 
@@ -173,10 +191,7 @@ def recordings(sent: list[Packet], folder: Path) -> dict[str, list[bytes]]:
         )  # fmt: skip
         for name, run in probes:
             found[f"{name}-of-known-traffic"] = run()
-        inboxes = [inbox() for _ in _SIMULATED]
-        simulate(tuple(each.address for each in inboxes))
-        found |= {name: each.drain() for name, each in zip(_SIMULATED, inboxes, strict=True)}
-    return found
+    return found | {name: sent for name, (_, sent) in simulate().items()}
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from collector.decoder import Decoder
 from collector.settings import TRUST_ALL, DecoderSettings
 from enricher.ports import buckets, lower_ports, port_table
 from tests.golden.compare import Row, read_rows
-from tests.golden.record import RECORDED, truths
+from tests.golden.record import RECORDED, simulate, truths
 from tests.golden.traffic import Flow
 from tests.wire import NOW, assert_adds_up, counts, take
 
@@ -82,3 +82,8 @@ def test_files_are_what_the_traffic_and_the_simulator_say() -> None:
     assert sorted(wanted) == NAMES == sorted(path.stem for path in RECORDED.glob("*.json"))
     for name, truth in wanted.items():
         assert (RECORDED / f"{name}.json").read_text() == truth.text(), f"run: python -m tests.golden.record ({name})"
+
+
+def test_the_simulator_sends_the_same_octets_every_time() -> None:
+    for name, (_, sent) in simulate().items():
+        assert datagrams(name) == sent, f"run: python -m tests.golden.record ({name})"

@@ -10,6 +10,7 @@ import pytest
 from collector.ledger import Ledger, Shape
 from collector.publisher import Publisher
 from flowtide.demo_history import DemoHistory
+from flowtide.demo_scenario import demo_scenario
 from flowtide.parts import open_outbox
 from flowtide.settings import Settings
 from flowtide.simulator import history
@@ -36,6 +37,9 @@ def thin(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 _DEFAULTS = dict(history.History.__init__.__kwdefaults__ or {})
+
+
+IDLE = 15  # seconds after its end a flow is exported
 
 
 def settings(tmp_path: Path, **bus: object) -> Settings:
@@ -91,7 +95,7 @@ def die_after(monkeypatch: pytest.MonkeyPatch, messages: int) -> Callable[[], No
 def test_a_fresh_directory_gets_it_and_a_second_start_nothing(tmp_path: Path) -> None:
     of = settings(tmp_path)
     written = DemoHistory(of).write(8, 1, 2_000, NOW)
-    expected = sum(len(part.batch) for part in History(1, 2_000, NOW - 8 * DAY, NOW).parts())
+    expected = sum(len(part.batch) for part in History(demo_scenario(1, 2_000, "UTC"), NOW - 8 * DAY, NOW).parts())
     assert written.rows == expected == flow_rows(of)
     assert (written.since, written.until, written.whole, written.why_not) == (NOW - 8 * DAY, NOW, True, "")
     assert all(each.history for partition in headers(of) for each in partition)
@@ -178,7 +182,7 @@ def test_a_later_demo_fills_what_is_missing_since_the_last_one(tmp_path: Path) -
         assert [each.sequence for each in partition] == list(range(len(partition)))
     late = [each for partition in headers(of) for each in partition if each.history and each.min_ms >= NOW * 1000]
     assert late
-    assert min(each.min_ms for each in late) >= (NOW + 600) * 1000
+    assert min(each.min_ms for each in late) >= (NOW + 600 - IDLE) * 1000
 
 
 def test_what_a_killed_collector_lost_is_still_lost_afterwards(tmp_path: Path) -> None:

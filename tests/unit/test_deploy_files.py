@@ -29,7 +29,7 @@ from collector.receiver import ReceiverSettings
 from dashboards.library import DATA_SOURCE, dashboards
 from flowtide.cli import app
 from flowtide.settings import Settings, load
-from flowtide.simulator.population import LEASE_COLUMNS
+from flowtide.simulator.leases import LEASE_COLUMNS
 from flowtide.single import ROLES, single_file
 from flowtide.stack import Addresses, collect_file, runtime_file
 

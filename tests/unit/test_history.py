@@ -11,19 +11,24 @@ from collector.decoder import Decoder
 from collector.settings import DecoderSettings
 from flowtide.simulator import history
 from flowtide.simulator.curves import load
-from flowtide.simulator.encoder import MessageEncoder
-from flowtide.simulator.exporters import PLANS, ExporterPlan, SimulatedNetwork
 from flowtide.simulator.history import Density, History, Part, as_decoded
-from flowtide.simulator.population import populations
-from flowtide.simulator.templates import announcements, flow_sets
-from flowtide.simulator.traffic import Traffic
+from flowtide.simulator.leases import lease
+from flowtide.simulator.network import Network
+from flowtide.simulator.population import populate
+from flowtide.simulator.scenario import ExporterPlan, Scenario
+from flowtide.simulator.traffic import Ends, Traffic
+from flowtide.simulator.wire import Wire
 from sinks.batch import Batch
 from sinks.schema import RAW
-from tests.unit.test_simulator import inbox
 
 NOW = int(datetime(2026, 3, 4, 20, 17, 31, tzinfo=UTC).timestamp())  # a Wednesday evening, not on a whole minute
 DAY = 86_400
 SERVICE = {"127.0.0.2": "fixed", "127.0.0.3": "fixed", "127.0.0.4": "mobile"}
+PLANS = (
+    ExporterPlan(source="127.0.0.2", domains=(10,), sampling=100, share=0.5),
+    ExporterPlan(source="127.0.0.3", domains=(20,), told="nothing", share=0.4),
+    ExporterPlan(source="127.0.0.4", service="mobile", protocol="ipfix", domains=(30,), sampling=1000, share=0.1),
+)
 # Octet shares in percent, Broadband Traffic Report of 2024, tables 3 (fixed) and 4 (mobile); dynamic ports hold what
 # the tables leave over.
 PUBLISHED = {
@@ -32,9 +37,16 @@ PUBLISHED = {
 }
 
 
+def noc(per_second: float = 2_000, seed: int = 1) -> Scenario:
+    return Scenario.model_validate({
+        "title": "test", "seed": seed, "clock": {"zone": "UTC"}, "flows": {"per_second": per_second},
+        "exporters": PLANS,
+    })  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def parts() -> list[Part]:
-    return list(History(1, 2_000, NOW - 8 * DAY, NOW, collector="here").parts())
+    return list(History(noc(), NOW - 8 * DAY, NOW, collector="here").parts())
 
 
 @pytest.fixture(scope="module")
@@ -102,12 +114,10 @@ def _port_443(found: dict[str, np.ndarray]) -> int:
 
 @pytest.mark.parametrize("service", ["fixed", "mobile"])
 def test_what_it_ends_with_is_what_live_flows_begin_with(rows: Batch, service: str) -> None:
-    with inbox() as made:
-        network = SimulatedNetwork(1, 2_000, [made.getsockname()])
-        for second in range(41):
-            network.send(NOW + second)
-        truth = network.truth()
-        network.close()
+    network = Network(noc(), begin_ms=NOW * 1000)
+    for second in range(41):
+        network.send(NOW + second)
+    truth = network.truth()
     live: Counter[str] = Counter()
     for sent in truth:
         if SERVICE[sent.exporter] == service:
@@ -126,9 +136,21 @@ def test_the_level_follows_the_curve_of_the_week(rows: Batch) -> None:
         end = NOW // 3_600 * 3_600 - hours_ago * 3_600
         return float(sum(values.sum() for values in octets(rows, end - 3_600, end)["fixed"].values()))
 
-    # 19 to 20 h and 3 to 4 h UTC of Wednesday; 19 to 20 h of the Saturday before.
-    assert level(0) / level(16) == pytest.approx((1.5 + 1.65) / (0.4 + 0.35), rel=0.03)
-    assert level(4 * 24) / level(0) == pytest.approx(1.06 / 0.97, rel=0.03)
+    def expected(down: tuple[float, float, float], up: tuple[float, float, float]) -> float:
+        # Straight lines between the middles of three hours; 12.7 % of octets are uploads; means of the model's weeks.
+        return sum(
+            part * (before + 6 * hour + behind) / 8 / mean
+            for part, mean, (before, hour, behind) in ((0.873, 0.5769, down), (0.127, 0.6902, up))
+        )
+
+    # The model's hours 18 to 20 and 2 to 4 of weekdays, and 18 to 20 of weekends; UTC.
+    wednesday, night = (
+        expected((0.76, 0.87, 0.95), (0.82, 0.80, 0.82)),
+        expected((0.28, 0.21, 0.18), (0.40, 0.36, 0.34)),
+    )
+    saturday = expected((0.87, 0.93, 0.98), (0.76, 0.79, 0.82))
+    assert level(0) / level(16) == pytest.approx(wednesday / night, rel=0.03)
+    assert level(4 * 24) / level(0) == pytest.approx(saturday / wednesday, rel=0.03)
 
 
 def test_the_curves_mean_is_one_and_moves_with_the_zone() -> None:
@@ -161,20 +183,20 @@ def test_no_more_rows_than_said_and_the_newest_first(parts: list[Part], rows: Ba
 
 def test_a_bound_on_rows_leaves_out_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history, "MAX_ROWS", 50_000)
-    found = list(History(1, 2_000, NOW - 8 * DAY, NOW, densities=[Density(8 * DAY, 60, 100)]).parts())
+    found = list(History(noc(), NOW - 8 * DAY, NOW, densities=[Density(8 * DAY, 60, 100)]).parts())
     assert [part.since for part in found] == [NOW - 3_600]
     assert sum(len(part.batch) for part in found) <= 50_000
 
 
 def test_fewer_flows_than_rows_make_fewer_rows() -> None:
-    few = Batch.concat([part.batch for part in History(1, 1, NOW - 3_600, NOW).parts()])
+    few = Batch.concat([part.batch for part in History(noc(1), NOW - 3_600, NOW).parts()])
     assert len(few) <= 2 * 3_600
-    assert len(Batch.concat([part.batch for part in History(1, 0.001, NOW - 3_600, NOW).parts()])) == 0
+    assert len(Batch.concat([part.batch for part in History(noc(0.001), NOW - 3_600, NOW).parts()])) == 0
 
 
 def test_the_same_seed_gives_the_same_bytes() -> None:
     def made(seed: int) -> bytes:
-        part = next(iter(History(seed, 2_000, NOW - DAY, NOW).parts()))
+        part = next(iter(History(noc(seed=seed), NOW - DAY, NOW).parts()))
         return b"".join(part.batch.columns[column.name].tobytes() for column in RAW)
 
     assert made(1) == made(1)
@@ -197,14 +219,15 @@ def test_counters_count_the_rows(parts: list[Part], rows: Batch) -> None:
 
 @pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.source)
 def test_rows_are_what_the_decoder_makes_of_these_flows(plan: ExporterPlan) -> None:
-    flows = Traffic(plan.service, populations(1)[plan.service], plan.sampling, (7,)).take(2_000)
-    flows = np.concatenate([flows[~flows["is_v6"]], flows[flows["is_v6"]]])  # one set each
-    flows["age_ms"] = flows["duration_ms"] = 0
-    encoder = MessageEncoder(plan.version, plan.domain, NOW * 1000 - DAY * 1000)
-    sent = [encoder.message(announcements(encoder, plan.says), NOW * 1000)]
-    sent += [
-        encoder.message(flow_sets(encoder, flows[at : at + 20], NOW * 1000), NOW * 1000) for at in range(0, 2_000, 20)
-    ]
+    people = populate(noc().people, 1)
+    leases = lease(noc().people, people, 1, NOW * 1000 - 7_200_000, NOW * 1000, "UTC")
+    traffic = Traffic(
+        plan.service, 2024, people.of(plan.service), people, Ends(leases, (1,)), sampled=plan.sampling > 1, seed=(7,)
+    )
+    flows = traffic.slice(NOW * 1000 - 20_000, NOW * 1000 - 10_000, 2_000, idle_ms=0, active_ms=1 << 60)
+    flows = np.concatenate([flows[~flows["is_v6"]], flows[flows["is_v6"]]])  # as two sets of a datagram have them
+    wire = Wire.of(plan, plan.domains[0], NOW * 1000 - DAY * 1000)
+    sent = [*wire.announcements(NOW * 1000), *wire.datagrams(flows, NOW * 1000)]
     decoder = Decoder(DecoderSettings(), "here")
     for payload in sent:
         decoder.add(Datagrams([plan.source], [memoryview(payload)], NOW * 1000))
@@ -221,18 +244,27 @@ def test_rows_are_what_the_decoder_makes_of_these_flows(plan: ExporterPlan) -> N
             assert decoded.columns[column.name].tobytes() == ours.columns[column.name].tobytes(), column.name
 
 
+def test_a_history_of_two_domains_counts_both() -> None:
+    plan = PLANS[0].model_copy(update={"domains": (10, 11)})
+    part = next(iter(History(noc().model_copy(update={"exporters": (plan,)}), NOW - 3_600, NOW).parts()))
+    rows = Counter(part.batch.columns["domain"].tolist())
+    counted: Counter[int] = Counter()
+    for _, _, domain, counter, value in part.counters:
+        counted[domain] += value * (counter == "rows")
+    assert rows.keys() == counted.keys() == {10, 11}
+    assert rows.total() == counted.total()
+    assert rows[10] == pytest.approx(counted[10], abs=60)
+
+
 def test_exporters_name_their_interfaces() -> None:
-    with inbox() as made:
-        network = SimulatedNetwork(1, 100, [made.getsockname()])
-        network.send(NOW)
-        got = [made.recvfrom(65_535) for _ in PLANS]
-        network.close()
-    decoder = Decoder(DecoderSettings(), "here")
-    for payload, (host, _) in got:
-        decoder.add(Datagrams([host], [memoryview(payload)], NOW * 1000))
+    decoder, hosts = Decoder(DecoderSettings(), "here"), set()
+    for datagram in Network(noc(100), begin_ms=NOW * 1000).datagrams():
+        decoder.add(Datagrams([datagram.source], [memoryview(datagram.payload)], NOW * 1000))
+        hosts.add(datagram.source)
+        if len(hosts) == len(PLANS):
+            break
     told = [row for table, found in decoder.take_observations() if table == "exporter_name" for row in found]
     names = {(row["exporter"], row["id"]): row["name"] for row in told if row["kind"] == "interface"}
-    hosts = {host for _, (host, _) in got}
     assert len(names) == 6 * len(hosts)
     for host in hosts:
         assert names[host, 1] == "ge-0/0/1"

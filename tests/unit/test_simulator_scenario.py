@@ -49,6 +49,7 @@ def test_the_begin_is_local_time() -> None:
         (LEAST + 'told = "header"\n', "the header of netflow9 has no interval"),
         (LEAST + 'form = "biflow"\n', "form biflow is of ipfix"),
         (LEAST + "sampling = 16385\n", "exporters.0.sampling"),
+        (LEAST + 'protocol = "netflow5"\ntold = "header"\nsampling = 16384\n', "intervals up to 16383"),
         (LEAST + '[[exporters]]\nsource = "127.0.0.2"\n', "two exporters have the source 127.0.0.2"),
         (LEAST + '[[incidents]]\nkind = "clock_skew"\nexporter = "127.0.0.7"\n', "no exporter has the source"),
         (LEAST + '[[incidents]]\nkind = "flood"\n', "incidents.0.kind"),
