@@ -12,9 +12,9 @@ import signal
 import threading
 import time
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Literal
 
+from flowtide.simulator.leases import STANDING_MS
 from flowtide.simulator.line import Line
 from flowtide.simulator.scenario import ExporterPlan, PeoplePlan
 
@@ -22,7 +22,6 @@ Kind = Literal["netflow5", "netflow9", "ipfix"]
 
 KINDS: dict[str, tuple[Kind, int]] = {"v9": ("netflow9", 28), "ipfix": ("ipfix", 18), "v5": ("netflow5", 30)}
 """Protocol and flows a datagram by the name on the command line."""
-_LEASED_MS = int(datetime(2024, 1, 1, tzinfo=UTC).timestamp() * 1000)  # as ``leases.write_leases`` has them
 
 
 def run(
@@ -31,7 +30,7 @@ def run(
 ) -> dict[str, object]:  # fmt: skip
     """Send ``rate`` flows a second (0: as fast as it goes); returns what was sent."""
     plans = [_plan(protocol, number) for number in range(exporters)]
-    line = Line(plans, [to], PeoplePlan(), seed, records=records, begin_ms=_LEASED_MS, allow_remote=True)
+    line = Line(plans, [to], PeoplePlan(), seed, records=records, begin_ms=STANDING_MS, allow_remote=True)
     begin = time.monotonic()
     pause_ms = line.run(stop, seconds, rate)
     took = time.monotonic() - begin

@@ -4,13 +4,11 @@ All addresses are of ranges set aside: IPv4 of 198.18.0.0/15 (benchmarks, RFC 25
 addresses, of 100.64.0.0/10 (shared, RFC 6598); IPv6 of 2001:db8::/32 (documentation, RFC 3849).
 """
 
-import csv
 import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from ipaddress import IPv6Address
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +23,9 @@ HELD = np.iinfo(np.int64).max
 
 LEASE_COLUMNS = ("prefix", "from", "to", "subscriber", "group", "service", "segment", "access")
 """Of the CSV that the enricher reads."""
+
+STANDING_MS = int(datetime(2024, 1, 1, tzinfo=UTC).timestamp() * 1000)
+"""Unix milliseconds: see ``standing``."""
 
 _STREAM = 102  # of the seed
 _FIRST_SHARED_PORT, _LAST_PORT = 1_024, 65_535
@@ -153,20 +154,10 @@ def lease(plan: PeoplePlan, population: Population, seed: int, begin_ms: int, en
     return Leases(population, *(np.ascontiguousarray(every[name]) for name in _ROW.names or ()))
 
 
-def write_leases(path: Path, seed: int) -> int:
-    """Write the CSV of the users of the default plan, times in UTC, an empty ``to`` for leases still held.
-
-    A tenth of the addresses changed hands on the first day of 2024, none later.  Returns its lines.
-    """
-    plan, begin_ms = PeoplePlan(), int(datetime(2024, 1, 1, tzinfo=UTC).timestamp() * 1000)
-    table = lease(plan, populate(plan, seed), seed, begin_ms, begin_ms + 86_400_000, "UTC").table()
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(LEASE_COLUMNS)
-        for row in table.select(LEASE_COLUMNS).to_pylist():
-            times = {name: row[name] and row[name].isoformat(timespec="milliseconds") for name in ("from", "to")}
-            writer.writerow((row | times).values())
-    return int(table.num_rows)
+def standing(seed: int) -> Leases:
+    """Of the users of the default plan: a tenth of the addresses moved on the day of STANDING_MS, none later."""
+    plan = PeoplePlan()
+    return lease(plan, populate(plan, seed), seed, STANDING_MS, STANDING_MS + 86_400_000, "UTC")
 
 
 def _rows(user: NDArray[np.int64], since_ms: NDArray[np.int64]) -> NDArray[np.void]:

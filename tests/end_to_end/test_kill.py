@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from flowtide.simulator.leases import write_leases
+from flowtide.simulator.feeds import write_lease_csv
+from flowtide.simulator.leases import standing
 from sinks import ENRICHED_STREAM, RAW_STREAM
 from tests.end_to_end.cluster import end_load, start_load
 from tests.end_to_end.conftest import Running
@@ -37,7 +38,7 @@ class Trial(Running):
     def __init__(self, folder: Path, bus: Path | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         leases = folder / "leases.csv"
-        write_leases(leases, 1)  # of the subscribers whose flows bench.load sends
+        write_lease_csv(leases, standing(1))  # of the subscribers whose flows bench.load sends
         super().__init__(folder, leases=str(leases))
         # The same ports after a kill of the whole group, as a router is not told of new ones.
         text = self.config.read_text().replace(

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from flowtide.simulator.leases import write_leases
+from flowtide.simulator.feeds import write_lease_csv
+from flowtide.simulator.leases import standing
 from sinks import StoreUnavailable
 from sinks.clickhouse import ClickHouseStore
 from tests.broker import Broker
@@ -122,7 +123,7 @@ def processes() -> Iterator[list[Process]]:
 
 
 def test_three_processes_on_one_spool(tmp_path: Path, processes: list[Process]) -> None:
-    write_leases(tmp_path / "leases.csv", 1)
+    write_lease_csv(tmp_path / "leases.csv", standing(1))
     for command in ("collect", "enrich", "sink"):
         processes.append(Process(command, tmp_path, command, "", "", data="data"))
     collect, enrich, sink = processes
@@ -158,7 +159,7 @@ def test_three_processes_on_one_spool(tmp_path: Path, processes: list[Process]) 
 
 @pytest.mark.soak
 def test_two_enrichers_and_two_sinks_over_a_broker(tmp_path: Path, processes: list[Process], broker: Broker) -> None:
-    write_leases(tmp_path / "leases.csv", 1)
+    write_lease_csv(tmp_path / "leases.csv", standing(1))
     bus = f'[bus]\nurl = "kafka://{broker.address}"\ntelemetry = "127.0.0.1:0"\n[kafka]\ntopic_prefix = "separate."\n'
     serve = Process("serve", tmp_path, "serve", "", "")
     processes.append(serve)
@@ -208,7 +209,7 @@ def test_two_enrichers_and_two_sinks_over_a_broker(tmp_path: Path, processes: li
 
 @pytest.mark.soak
 def test_run_before_its_broker_is_there(tmp_path: Path, processes: list[Process], broker: Broker) -> None:
-    write_leases(tmp_path / "leases.csv", 1)
+    write_lease_csv(tmp_path / "leases.csv", standing(1))
     late = Broker(tmp_path / "broker")  # the session's own shows that this machine can run one
     bus = f'[bus]\nurl = "{late.url}"\ntelemetry = "127.0.0.1:0"\n'
     run = Process("run", tmp_path, "run", bus, "")

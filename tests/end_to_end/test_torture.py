@@ -21,7 +21,8 @@ from signal import SIGCONT, SIGSTOP
 
 import pytest
 
-from flowtide.simulator.leases import write_leases
+from flowtide.simulator.feeds import write_lease_csv
+from flowtide.simulator.leases import standing
 from sinks import ENRICHED_STREAM, RAW_STREAM
 from tests.broker import Broker, NoBroker
 from tests.end_to_end.cluster import Cluster, end_load, start_load
@@ -136,7 +137,7 @@ class Tormentor:
 def torture(broker: Broker, folder: Path, seconds: float, rate: int, seed: int, actions: list[str]) -> None:
     """Load for so long, actions one after the other until it ends, then every law."""
     leases = folder / "leases.csv"
-    write_leases(leases, 1)
+    write_lease_csv(leases, standing(1))
     with small_disk(folder / "disk", 1 << 30) as disk:
         cluster = Cluster(broker, folder / "cluster", free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM),
                           str(leases), disk / "outbox")  # fmt: skip

@@ -17,7 +17,8 @@ from enricher.leases import LeaseTable
 from enricher.sources.tables import read_leases
 from enricher.subscribers import sub_id
 from flowtide.simulator import address_pools, leases
-from flowtide.simulator.leases import HELD, Leases, lease, write_leases
+from flowtide.simulator.feeds import write_lease_csv
+from flowtide.simulator.leases import HELD, Leases, lease, standing
 from flowtide.simulator.population import populate
 from flowtide.simulator.scenario import PeoplePlan
 
@@ -210,7 +211,7 @@ def test_a_day_that_has_begun_has_changes_behind_the_begin_only() -> None:
 
 def test_the_enricher_finds_the_same_holders(tmp_path: Path) -> None:
     path, key = tmp_path / "leases.csv", bytes(32)
-    lines = write_leases(path, 1)
+    lines = write_lease_csv(path, standing(1))
     begin = int(datetime(2024, 1, 1, tzinfo=UTC).timestamp() * 1000)
     plan = PeoplePlan()
     made = lease(plan, populate(plan, 1), 1, begin, begin + DAY_MS, "UTC")
@@ -233,7 +234,7 @@ def test_the_enricher_finds_the_same_holders(tmp_path: Path) -> None:
 
 def test_leases_are_written_as_the_enricher_documents_them(tmp_path: Path) -> None:
     path = tmp_path / "leases.csv"
-    lines = write_leases(path, 1)
+    lines = write_lease_csv(path, standing(1))
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == ("prefix", "from", "to", "subscriber", "group", "service", "segment", "access")
@@ -243,7 +244,7 @@ def test_leases_are_written_as_the_enricher_documents_them(tmp_path: Path) -> No
         assert datetime.fromisoformat(row["from"]).utcoffset() is not None
         assert row["to"] == "" or row["from"] < row["to"]
     again = tmp_path / "again.csv"
-    write_leases(again, 1)
+    write_lease_csv(again, standing(1))
     assert path.read_bytes() == again.read_bytes()
 
 
