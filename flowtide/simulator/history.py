@@ -102,7 +102,9 @@ class History:
             until = since
 
     def _part(self, since: int, until: int) -> Part:
-        steps = list(_steps(since, until, self._until, self._densities))
+        # Steps are of the flows' ends: with those of arrival a minute would hold a part of its neighbour's few rows.
+        idle = max(source.idle_seconds for source in self._sources)
+        steps = list(_steps(since - idle, until - idle, self._until - idle, self._densities))
         made = [source.rows(begin, seconds, rows, self._collector) for begin, seconds, rows in steps
                 for source in self._sources]  # fmt: skip
         batch = Batch.concat([batch for batch, _ in made])
@@ -118,6 +120,7 @@ class _Source:
         traffic: Traffic,
     ) -> None:  # fmt: skip
         """``part``: of all flows that are this exporter's."""
+        self.idle_seconds = int(plan.idle_seconds)
         self._plan, self._traffic, self._random, self._until = plan, traffic, random, until
         self._rate, self._zone, self._year = scenario.flows.per_second * part, scenario.clock.zone, scenario.people.year
         self._often = frequencies(plan.service, self._year)
@@ -145,14 +148,14 @@ class _Source:
         octets = stands * self._packets * size
         # A frequent kind has a row or two in a step: were one of them nobody's, its line would fall to nothing there.
         rare = np.array([len(each.kinds) > 1 for each in groups])[group]
-        received = ((begin[:, None] + random.random((steps, rows)) * seconds[:, None]) * 1000).astype("i8").ravel()
-        ended = received - int(self._plan.idle_seconds * 1000)
+        ended = ((begin[:, None] + random.random((steps, rows)) * seconds[:, None]) * 1000).astype("i8").ravel()
+        received = ended + self.idle_seconds * 1000
         odds = np.tile(rare / rare.mean(), steps)
         drawn = self._traffic.of_kinds(kind.ravel(), np.tile(down, steps), ended, odds)
         drawn["packets"] = np.maximum(octets / size * random.uniform(0.87, 1.13, size.shape), 1).round().ravel()
         drawn["octets"] = np.maximum(octets, 28).round().ravel()
         drawn["start_ms"] = ended - random.integers(1_000, _LONGEST_MS, len(drawn))
-        return as_decoded(self._plan, drawn, received, collector), self._counters(begin, rows)
+        return as_decoded(self._plan, drawn, received, collector), self._counters(begin + self.idle_seconds, rows)
 
     def _shared_out(
         self, groups: Sequence["_Group"], group: NDArray[np.int64], steps: int

@@ -94,6 +94,18 @@ def test_the_last_days_shares_are_the_published_ones(rows: Batch, service: str) 
     assert share(found, "tcp/443") == pytest.approx(PUBLISHED[service]["tcp/443"], abs=0.6)
 
 
+def test_minutes_of_flow_ends_are_even(rows: Batch) -> None:
+    """What a panel draws: rows of a minute must not lie in its neighbour's, of which there are few."""
+    columns = rows.columns
+    minute = columns["ts"].view("i8") // 60_000
+    whole = (minute > NOW // 60 - 59) & (minute < NOW // 60 - 1)
+    to_users = whole & (columns["proto"] == 6) & (columns["src_port"] == 443)
+    estimated = (columns["octets"] * columns["sampling"])[to_users]
+    sums = np.bincount(minute[to_users] - minute[to_users].min(), estimated)
+    assert len(sums) > 50
+    assert sums.std() / sums.mean() < 0.1
+
+
 @pytest.mark.parametrize("service", ["fixed", "mobile"])
 def test_quic_had_a_point_less_a_week_ago(rows: Batch, service: str) -> None:
     this, last = (octets(rows, NOW - age * DAY, NOW - (age - 1) * DAY)[service] for age in (1, 8))
