@@ -11,13 +11,14 @@ import numpy as np
 
 from enricher.leases import LABELS, LeaseTable
 from enricher.points import ObservationPoints
-from enricher.ports import PortTable, buckets, lower_ports, port_table
+from enricher.ports import PortTable, buckets, lower_ports, own_ports, port_table
 from enricher.prefixes import I8, PrefixSet
 from enricher.scaling import scale
 from sinks.batch import Batch
 from sinks.schema import ENRICHED, Copy, Direction, Flag
 
 _DAY_MS = 86_400_000
+_PORTS = ("src_port", "dst_port")
 _DIRECTION = np.array([Direction.NONE, Direction.IN, Direction.OUT, Direction.IN], "u1")  # by source + 2 x destination
 
 
@@ -63,8 +64,9 @@ def enrich(batch: Batch, tables: Tables) -> Enriched:
     rows, leases = batch.columns, tables.leases
     octets, packets, flags = scale(batch)
     lower = lower_ports(rows["proto"], rows["src_port"], rows["dst_port"])
-    src = leases.lookup(rows["src_addr"], rows["ts"])
-    dst = leases.lookup(rows["dst_addr"], rows["ts"])
+    src_port, dst_port = (own_ports(rows["proto"], rows[name]) if leases.has_ports else None for name in _PORTS)
+    src = leases.lookup(rows["src_addr"], rows["ts"], src_port)
+    dst = leases.lookup(rows["dst_addr"], rows["ts"], dst_port)
     from_ours, to_ours = src >= 0, dst >= 0
     matched, leased_twice = from_ours | to_ours, from_ours & to_ours
     if tables.local is not None:
@@ -95,8 +97,7 @@ def enrich(batch: Batch, tables: Tables) -> Enriched:
     ambiguous = leases.is_ambiguous(lease, columns["ts"])
     if ambiguous.any():
         columns["flags"] = columns["flags"] | ambiguous * np.uint32(Flag.AMBIGUOUS_LEASE)
-    record = np.take(leases.record, lease, axis=0, mode="wrap")  # -1 is the last one: nobody
-    columns["sub_id"], profile = record[:, 2].astype("u8"), record[:, 3].copy()
+    columns["sub_id"], profile = leases.holders(lease)
     for name in LABELS:
         columns[name] = np.take(leases.codes[name], profile, mode="clip")
     labels = batch.labels | leases.labels | {"bucket": tables.ports.labels}

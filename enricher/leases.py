@@ -1,210 +1,225 @@
-"""Who held an address at a time.
+"""Who held an address and port at a time.
 
-One rule decides: among the prefixes that contain the address the longest that has a holder at that time.  A prefix's
-holder is its newest lease that has begun: a new lease closes an older one of the same prefix, whether that one's end
-is missing (a lost stop record), later, or not; what the newer leaves behind does not come back.  Of leases with equal
-prefix and ``from`` the later line counts, and while another subscriber's claim beside it lasts the answer is marked
-ambiguous.  Intervals are [from, to).
+One rule decides: the longest prefix that contains the address and has a holder for the port at that time.  Within one
+prefix the narrower port range goes before the wider; within one range a source of higher priority goes before a lower
+one while its lease holds.  Of one source's leases the newest that has begun counts: a new lease closes an older one of
+the same prefix and range, whether that one's end is missing (a lost stop record), later, or not; what the newer leaves
+behind does not come back.  Of leases with equal ``from`` the later row counts, and while another subscriber's claim
+beside it lasts the answer is marked ambiguous.  Intervals are [from, to), port ranges include their last port, and a
+flow without ports has port 0.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from enricher.prefixes import I8, U8, PrefixTable, build
+from enricher.lease_chains import NEVER, Chains, Claims, settle
+from enricher.lease_changes import Overlay, Prefixes, fold, overlaid, too_large
+from enricher.lease_rows import ACCESSES, HELD, SEGMENTS, SERVICES, LeaseRows
+from enricher.prefixes import I8, U8
 from enricher.subscribers import sub_ids
 
-SERVICES = ("fixed", "mobile")
-SEGMENTS = ("personal", "enterprise", "unknown")
-ACCESSES = ("pppoe", "ipoe", "mobile", "other")
-
-HELD = np.iinfo(np.int64).max
-"""``until`` of a lease that has not ended."""
+__all__ = ["ACCESSES", "HELD", "LABELS", "SEGMENTS", "SERVICES", "LeaseRows", "LeaseTable", "Profiles"]
 
 LABELS = ("service", "segment", "access", "sub_group")
 """The label columns that a lease gives; of flows without a lease they are empty."""
 
 
+_SLICE = 65_536  # users that are Python objects at a time
+
+
 @dataclass(frozen=True, slots=True)
-class LeaseRows:
-    """Leases as a source delivers them, checked, in its order; equally long arrays."""
+class Profiles:
+    """Rows share few combinations of labels: a number for each, so that a flow looks up one and not four."""
 
-    high: U8  # the prefix's first address; IPv4 as ::ffff:a.b.c.d
-    low: U8
-    bits: NDArray[np.uint8]  # prefix length, of 128
-    since: I8  # Unix milliseconds
-    until: I8  # HELD when it has not ended
-    subscriber: NDArray[np.uint32]  # index into ``subscribers``
-    service: NDArray[np.uint32]  # index into SERVICES
-    segment: NDArray[np.uint32]  # index into SEGMENTS
-    access: NDArray[np.uint32]  # index into ACCESSES
-    group: NDArray[np.uint32]  # index into ``groups``
-    subscribers: Sequence[str]
-    groups: Sequence[str]
+    codes: dict[str, NDArray[np.uint32]]  # by label column: code by profile; profile 0 is that of no lease
+    labels: dict[str, tuple[str, ...]]  # by label column: its distinct values, "" first
+    numbers: dict[tuple[int, int, int, str], int]  # profile by service, segment, access and group
 
-    def __len__(self) -> int:
-        return len(self.bits)
+    @staticmethod
+    def empty() -> "Profiles":
+        """That of no lease alone."""
+        values = {"service": ("", *SERVICES), "segment": ("", *SEGMENTS), "access": ("", *ACCESSES), "sub_group": ("",)}
+        return Profiles({name: np.zeros(1, "u4") for name in LABELS}, values, {})
+
+    def extended(self, rows: LeaseRows) -> tuple["Profiles", NDArray[np.uint32]]:
+        """With the combinations of these rows, and the profile of each row; what was numbered stays so."""
+        if not len(rows):
+            return self, np.empty(0, "u4")
+        parts = (rows.service, rows.segment, rows.access, rows.group)
+        sizes = (len(SERVICES), len(SEGMENTS), len(ACCESSES), max(1, len(rows.groups)))
+        combined = np.ravel_multi_index(tuple(part.astype("i8") for part in parts), sizes)
+        distinct, which = np.unique(combined, return_inverse=True)
+        columns = [column.tolist() for column in np.unravel_index(distinct, sizes)]
+        combinations = [(one, two, three, rows.groups[group]) for one, two, three, group in zip(*columns, strict=True)]
+        numbers = dict(self.numbers)
+        for combination in combinations:
+            numbers.setdefault(combination, len(numbers) + 1)
+        profile = np.array([numbers[combination] for combination in combinations], "u4")[which]
+        if len(numbers) == len(self.numbers):
+            return self, profile
+        new = list(numbers)[len(self.numbers) :]
+        groups = tuple(dict.fromkeys((*self.labels["sub_group"], *(group for *_, group in new))))
+        position = {group: code for code, group in enumerate(groups)}
+        added = np.array([(one + 1, two + 1, three + 1, position[group]) for one, two, three, group in new], "u4").T
+        codes = {name: np.append(self.codes[name], more) for name, more in zip(LABELS, added, strict=True)}
+        return Profiles(codes, self.labels | {"sub_group": groups}, numbers), profile
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseTable:
     """Immutable; a lease is known by its position, -1 is none, and arrays by lease end with the row of -1."""
 
-    prefixes: PrefixTable
-    starts: NDArray[np.int64] | None  # by prefix number: its first lease; None: each prefix has exactly one
-    record: NDArray[np.int64]  # (leases + 1, 4): since, until (Unix milliseconds), sub_id, profile; last that of -1
-    contested: NDArray[np.int64] | None  # until when another subscriber claims it too; None: no lease is contested
-    codes: dict[str, NDArray[np.uint32]]  # by label column: code by profile
-    labels: dict[str, tuple[str, ...]]  # by label column: its distinct values, "" first
-    subscribers: int = 0
-    overlaps: int = 0  # leases whose own ``to`` was later than the begin of the next
-    ambiguous: int = 0  # leases of one prefix and ``from`` with several subscribers
-
-    def __len__(self) -> int:
-        return len(self.record) - 1
-
-    @property
-    def sub_id(self) -> NDArray[np.uint64]:
-        """By lease; 0 of none."""
-        ids: NDArray[np.uint64] = self.record[:, 2].view("u8")
-        return ids
-
-    @property
-    def profile(self) -> NDArray[np.int64]:
-        """By lease: its row of ``codes``; 0, that of none, is empty."""
-        return self.record[:, 3]
+    base: Chains
+    profiles: Profiles
+    overlay: Overlay | None = None  # what has changed since the base was built
 
     @staticmethod
     def empty() -> "LeaseTable":
         """Nobody holds anything."""
-        halves, times, codes = np.empty(0, "u8"), np.empty(0, "i8"), np.empty(0, "u4")
-        bits = np.empty(0, "u1")
-        rows = LeaseRows(halves, halves, bits, times, times, codes, codes, codes, codes, codes, (), ())
-        return LeaseTable.of(rows, b"")
+        return LeaseTable.of(LeaseRows.empty(), b"")
 
     @staticmethod
     def of(rows: LeaseRows, key: bytes) -> "LeaseTable":
-        """Sort, close what newer leases close, and hash each subscriber once."""
-        prefixes, number = build(rows.high, rows.low, rows.bits)
-        ids, users = _ids(rows, key)
-        profile, codes, labels = _profiles(rows)
-        order = np.lexsort((rows.since, number))  # stable: equal beginnings stay in the source's order
-        number, since, until = number[order], rows.since[order], rows.until[order].copy()
+        """Settle who holds what when; each subscriber is hashed once."""
+        profiles, claims = _claims(rows, key, Profiles.empty())
+        return LeaseTable(settle(claims), profiles)
 
-        same = number[1:] == number[:-1]
-        twice = same & (since[1:] == since[:-1])
-        keep = np.append(~twice, np.ones(min(1, len(order)), bool))
-        contested = _contested(keep, ids[order], until) if twice.any() else None
-        order, number, since, until = order[keep], number[keep], since[keep], until[keep]
+    def changed(self, rows: LeaseRows, key: bytes, gone: Prefixes | None = None) -> "LeaseTable":
+        """The same table with all leases of some prefixes replaced: of those in ``rows`` by these, of ``gone`` by none.
 
-        same = number[1:] == number[:-1]
-        closed = same & (until[:-1] > since[1:])
-        overlaps = int(np.count_nonzero(closed & (until[:-1] != HELD)))
-        until[:-1][closed] = since[1:][closed]
-        starts = np.searchsorted(number, np.arange(prefixes.size + 1)) if same.any() else None
-        # What one flow needs of its lease lies in one cache line: each line not in the cache costs as much as the hash.
-        record = np.zeros((len(order) + 1, 4), "i8")
-        for column, values in enumerate((since, until, ids[order].view("i8"), profile[order])):
-            record[:-1, column] = values
-        return LeaseTable(
-            prefixes=prefixes,
-            starts=starts,
-            record=record,
-            contested=contested,
-            codes=codes,
-            labels=labels,
-            subscribers=users,
-            overlaps=overlaps,
-            ambiguous=0 if contested is None else int(np.count_nonzero(contested != _NEVER)),
-        )
+        Answers as a table built anew.  Milliseconds for a thousand prefixes; a table whose changes have grown to a
+        share of it is built anew, at about a second a million.
+        """
+        profiles, claims = _claims(rows, key, self.profiles)
+        changes = overlaid(self.base, self.overlay, claims, gone)
+        if too_large(self.base, changes):
+            return LeaseTable(fold(self.base, changes), profiles)
+        return LeaseTable(self.base, profiles, changes)
 
-    def lookup(self, addresses: NDArray[np.void], times: NDArray[np.datetime64]) -> I8:
-        """The lease that held each V16 address at each M8[ms] time, or -1."""
-        when = times.view("i8")
-
-        def held(rows: I8, numbers: I8) -> I8:
-            at = when[rows]
-            lease = numbers if self.starts is None else self._newest(self.starts, numbers, at)
-            record = np.take(self.record, lease, axis=0, mode="clip")
-            return np.where((record[:, 0] <= at) & (at < record[:, 1]), lease, -1)
-
-        return self.prefixes.longest(addresses, held)
+    def lookup(
+        self,
+        addresses: NDArray[np.void],
+        times: NDArray[np.datetime64],
+        ports: NDArray[np.uint16] | None = None,
+    ) -> I8:
+        """The lease that held each V16 address and port (None: 0) at each M8[ms] time, or -1."""
+        when, base, changes = times.view("i8"), self.base, self.overlay
+        if changes is None:
+            return base.prefixes.longest(addresses, lambda rows, numbers: base.held(rows, numbers, when, ports))
+        return changes.prefixes.longest(addresses, lambda rows, numbers: changes.held(base, rows, numbers, when, ports))
 
     def is_ambiguous(self, leases: I8, times: NDArray[np.datetime64]) -> NDArray[np.bool_]:
         """Where another subscriber claimed the address too."""
-        if self.contested is None:
-            return np.zeros(len(leases), bool)
-        contested: NDArray[np.bool_] = times.view("i8") < np.append(self.contested, _NEVER)[leases]
-        return contested
+        until = np.full(len(leases), NEVER)
+        for first, chains in self._parts():
+            if chains.contested is not None:
+                rows = np.flatnonzero((leases >= first) & (leases < first + len(chains)))
+                until[rows] = chains.contested[leases[rows] - first]
+        ambiguous: NDArray[np.bool_] = times.view("i8") < until
+        return ambiguous
+
+    def holders(self, leases: I8) -> tuple[U8, I8]:
+        """``sub_id`` and profile of each lease; 0 and 0 of none."""
+        record = np.take(self.base.record, leases, axis=0, mode="wrap" if self.overlay is None else "clip")
+        if self.overlay is not None:
+            record[leases < 0] = 0
+            changed = np.flatnonzero(leases >= len(self.base))
+            record[changed] = self.overlay.chains.record[leases[changed] - len(self.base)]
+        return record[:, 2].view("u8").copy(), record[:, 3].copy()
+
+    def __len__(self) -> int:
+        """Leases in force; positions reach further when some have been replaced."""
+        return len(self.base) if self.overlay is None else self.overlay.leases(self.base)
+
+    @property
+    def record(self) -> NDArray[np.int64]:
+        """By lease: since, until (Unix milliseconds), sub_id, profile."""
+        if self.overlay is None:
+            return self.base.record
+        return np.concatenate([self.base.record[:-1], self.overlay.chains.record])
+
+    @property
+    def sub_id(self) -> U8:
+        """By lease; 0 of none."""
+        ids: U8 = self.record[:, 2].view("u8")
+        return ids
+
+    @property
+    def profile(self) -> I8:
+        """By lease: its row of ``codes``; 0, that of none, is empty."""
+        return self.record[:, 3]
+
+    @property
+    def codes(self) -> dict[str, NDArray[np.uint32]]:
+        """By label column: code by profile."""
+        return self.profiles.codes
+
+    @property
+    def labels(self) -> dict[str, tuple[str, ...]]:
+        """By label column: its distinct values, "" first."""
+        return self.profiles.labels
+
+    @property
+    def has_ports(self) -> bool:
+        """Whether some address is shared by port ranges; without any the ports asked for change nothing."""
+        return any(chains.levels for _, chains in self._parts())
+
+    @property
+    def subscribers(self) -> int:
+        """How many users hold or held something."""
+        return len(np.unique(self.sub_id)) - 1  # the row of none
+
+    @property
+    def overlaps(self) -> int:
+        """Leases whose own ``to`` was later than the begin of the next; with those replaced since."""
+        return sum(chains.overlaps for _, chains in self._parts())
+
+    @property
+    def ambiguous(self) -> int:
+        """Leases of one prefix and ``from`` with several subscribers; with those replaced since."""
+        contested = [chains.contested for _, chains in self._parts()]
+        return sum(int(np.count_nonzero(part != NEVER)) for part in contested if part is not None)
 
     @property
     def nbytes(self) -> int:
         """Memory of its arrays."""
-        arrays = (self.starts, self.record, self.contested)
-        return self.prefixes.nbytes + sum(array.nbytes for array in arrays if array is not None)
+        return self.base.nbytes + (0 if self.overlay is None else self.overlay.nbytes)
 
-    def _newest(self, starts: I8, numbers: I8, at: I8) -> I8:
-        """Each prefix's last lease that began by then; its first one when none did, which ``record`` refuses."""
-        first, stop = starts[numbers], starts[numbers + 1]
-        newest = first.copy()
-        pending = np.flatnonzero(stop - first > 1)  # most addresses have one lease
-        low, high, when = first[pending] + 1, stop[pending], at[pending]
-        while (low < high).any():  # binary search, all rows in step
-            middle = (low + high) >> 1
-            begun = (low < high) & (self.record[middle, 0] <= when)
-            high = np.where(begun | (low >= high), high, middle)
-            low = np.where(begun, middle + 1, low)
-        newest[pending] = low - 1
-        return newest
+    def _parts(self) -> Iterator[tuple[int, Chains]]:
+        """The first lease of each part, and the part."""
+        yield 0, self.base
+        if self.overlay is not None:
+            yield len(self.base), self.overlay.chains
 
 
-_NEVER = np.iinfo(np.int64).min
+def _claims(rows: LeaseRows, key: bytes, profiles: Profiles) -> tuple[Profiles, Claims]:
+    profiles, profile = profiles.extended(rows)
+    contested = np.broadcast_to(NEVER, len(rows))
+    return profiles, Claims(
+        rows.high, rows.low, rows.bits, rows.port_from, rows.port_to, rows.priority, rows.since, rows.until,
+        _ids(rows, key), profile, contested,
+    )  # fmt: skip
 
 
-def _contested(keep: NDArray[np.bool_], ids: U8, until: I8) -> I8:
-    """For each kept lease the latest end of another subscriber's claim from the same beginning, or _NEVER."""
-    winner = np.cumsum(np.append(0, keep[:-1]))  # by row: number of the kept lease its run ends in
-    last = np.flatnonzero(keep)[winner]
-    contested = np.full(int(np.count_nonzero(keep)), _NEVER)
-    np.maximum.at(contested, winner, np.where(ids == ids[last], _NEVER, until))
-    return contested
-
-
-def _ids(rows: LeaseRows, key: bytes) -> tuple[U8, int]:
-    """``sub_id`` by row, and the number of distinct users; each is hashed once."""
+def _ids(rows: LeaseRows, key: bytes) -> U8:
+    """``sub_id`` by row; each user is hashed once."""
     user = (rows.subscriber.astype("u8") * len(SERVICES) + rows.service) * len(ACCESSES) + rows.access
     distinct, which = np.unique(user, return_inverse=True)
-    users = (
-        (SERVICES[one // len(ACCESSES) % len(SERVICES)], rows.subscribers[one // _USES], ACCESSES[one % len(ACCESSES)])
-        for one in distinct.tolist()
-    )
-    return sub_ids(key, users)[which], len(distinct)
-
-
-_USES = len(SERVICES) * len(ACCESSES)
-
-
-def _profiles(
-    rows: LeaseRows,
-) -> tuple[NDArray[np.uint32], dict[str, NDArray[np.uint32]], dict[str, tuple[str, ...]]]:
-    """Rows share few combinations of labels: a number for each, so that a flow looks up one and not four."""
-    groups = tuple(dict.fromkeys(("", *rows.groups)))
-    position = {group: code for code, group in enumerate(groups)}
-    group_codes = np.array([position[group] for group in rows.groups], "u8")
-    values = {
-        "service": ("", *SERVICES),
-        "segment": ("", *SEGMENTS),
-        "access": ("", *ACCESSES),
-        "sub_group": groups,
-    }
-    parts = (rows.service + 1, rows.segment + 1, rows.access + 1, group_codes[rows.group])
-    sizes = tuple(len(values[name]) for name in LABELS)
-    if len(rows) == 0:
-        return np.empty(0, "u4"), {name: np.zeros(1, "u4") for name in LABELS}, values
-    combined = np.ravel_multi_index(tuple(part.astype("i8") for part in parts), sizes)
-    distinct, which = np.unique(combined, return_inverse=True)
-    columns = np.unravel_index(distinct, sizes)
-    codes = {name: np.append(0, column).astype("u4") for name, column in zip(LABELS, columns, strict=True)}
-    return (which + 1).astype("u4"), codes, values
+    subscriber, use = np.divmod(distinct, np.uint64(len(SERVICES) * len(ACCESSES)))
+    service, access = np.divmod(use, np.uint64(len(ACCESSES)))
+    parts = [
+        sub_ids(
+            key,
+            zip(
+                map(SERVICES.__getitem__, service[at : at + _SLICE].tolist()),
+                map(rows.subscribers.__getitem__, subscriber[at : at + _SLICE].tolist()),
+                map(ACCESSES.__getitem__, access[at : at + _SLICE].tolist()),
+                strict=True,
+            ),
+        )
+        for at in range(0, len(distinct), _SLICE)
+    ]
+    return np.concatenate([*parts, np.empty(0, "u8")])[which]

@@ -28,6 +28,14 @@ LEASE_AMBIGUITIES = Gauge("enricher_lease_ambiguities", "leases of one prefix an
 LEASE_TABLE_BYTES = Gauge("enricher_lease_table_bytes", "memory of the lease table")
 LEASE_FILE_OK = Gauge("enricher_lease_file_ok", "0: the newest lease file is refused, an older table is in force")
 LEASE_LOADS = Counter("enricher_lease_loads_total", "lease files read", ["result"])
+SOURCE_LEASES = Gauge("enricher_lease_source_leases", "leases in force of each source", ["source"])
+SOURCE_AGE = Gauge("enricher_lease_source_age_seconds", "since the source last gave leases; -1: never", ["source"])
+SOURCE_OK = Gauge("enricher_lease_source_ok", "0: the source's newest state is refused or it is stale", ["source"])
+SOURCE_REFUSED = Counter("enricher_lease_source_refused_total", "files refused whole", ["source", "reason"])
+LEASE_LINES_SKIPPED = Counter(
+    "enricher_lease_lines_skipped_total", "lines of Kea's lease files passed over", ["source", "reason"]
+)
+TABLE_SECONDS = Gauge("enricher_lease_table_seconds", "what the newest lease table took to build")
 
 # The closed list of attributions is there from the start, so that a rate of zero is a zero and no gap.
 for _attribution in ("matched", "both", "unmatched", "ambiguous"):

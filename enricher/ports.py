@@ -68,6 +68,12 @@ def lower_ports(proto: NDArray[np.uint8], src: NDArray[np.uint16], dst: NDArray[
     return lower
 
 
+def own_ports(proto: NDArray[np.uint8], ports: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """The ports of TCP and UDP, 0 of all others, whatever stands in the field."""
+    own: NDArray[np.uint16] = ports * np.take(_PORTED, proto)
+    return own
+
+
 def buckets(proto: NDArray[np.uint8], lower: NDArray[np.uint16], table: PortTable) -> NDArray[np.uint32]:
     """Bucket codes; ``lower`` as ``lower_ports`` gives it."""
     return np.take(table.by_port, np.take(_OFFSET, proto) + lower, mode="clip")

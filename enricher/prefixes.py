@@ -11,7 +11,7 @@ the other way round, ``::/0`` included.
 
 import ipaddress
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +78,11 @@ class Layer:
     low: U8 | None  # IPv4, and IPv6 longer than /64
     starts: NDArray[np.uint32]  # by bucket: its first key; one more than there are buckets
 
+    @property
+    def size(self) -> int:
+        """How many prefixes."""
+        return len(self.high if self.low is None else self.low) - 1
+
     def find(self, high: U8, low: U8) -> I8:
         """The number of the prefix that holds each address, or -1."""
         high, asked_low = _keys(high, low, self.bits, self.mapped)
@@ -135,6 +140,40 @@ class PrefixTable:
             rows[layer.mapped] = asked[result[asked] < 0]
         return result
 
+    def numbers(self, high: U8, low: U8, bits: NDArray[np.uint8]) -> I8:
+        """The number of each prefix itself, or -1: no longer and no shorter one."""
+        numbers = np.full(len(bits), -1, "i8")
+        mapped = _is_v4(high, low, bits)
+        for layer in self.layers:
+            rows = np.flatnonzero((bits == layer.bits) & (mapped == layer.mapped))
+            if rows.size:
+                numbers[rows] = layer.find(high[rows], low[rows])
+        return numbers
+
+    def prefixes(self) -> tuple[U8, U8, NDArray[np.uint8]]:
+        """First address and length of each prefix, by number."""
+        high, low, bits = np.zeros(self.size, "u8"), np.zeros(self.size, "u8"), np.zeros(self.size, "u1")
+        for layer in self.layers:
+            at = slice(layer.first, layer.first + layer.size)
+            bits[at] = layer.bits
+            if layer.low is not None:
+                low[at] = layer.low[:-1] << np.uint64(128 - layer.bits)
+                high[at] = 0 if layer.mapped else layer.high[:-1]
+            elif layer.bits:
+                high[at] = layer.high[:-1] << np.uint64(64 - layer.bits)
+        return high, low, bits
+
+    def with_more(self, other: "PrefixTable") -> "PrefixTable":
+        """Both tables' layers, the other's first where they are equally long; its numbers follow these."""
+        layers = [replace(layer, first=layer.first + self.size) for layer in other.layers]
+        layers += self.layers
+        return PrefixTable(
+            tuple(sorted(layers, key=lambda layer: -layer.bits)),
+            self.v4_pages | other.v4_pages,
+            self.v6_pages | other.v6_pages,
+            self.size + other.size,
+        )
+
     @property
     def nbytes(self) -> int:
         """Memory of its arrays."""
@@ -147,7 +186,7 @@ def build(high: U8, low: U8, bits: NDArray[np.uint8]) -> tuple[PrefixTable, I8]:
 
     ``bits`` counts of 128; rows with the middle of a mapped address and 96 bits or more are IPv4.
     """
-    mapped = is_mapped(high, low) & (bits >= 96)
+    mapped = _is_v4(high, low, bits)
     numbers = np.empty(len(high), "i8")
     layers: list[Layer] = []
     size = 0
@@ -158,7 +197,7 @@ def build(high: U8, low: U8, bits: NDArray[np.uint8]) -> tuple[PrefixTable, I8]:
                 layer, within = _layer(high[rows], low[rows], length, family, size)
                 numbers[rows] = within
                 layers.append(layer)
-                size += len(layer.high if layer.low is None else layer.low) - 1
+                size += layer.size
     v4 = _pages(_v4_page(low[mapped]), bits[mapped].astype("i8") - 96, 16, lambda page: page)
     v6_page = (high[~mapped] >> np.uint64(64 - _V6_PAGE)).view("i8")
     v6 = _pages(v6_page, bits[~mapped].astype("i8"), _V6_PAGE, _v6_page_of)
@@ -182,6 +221,10 @@ class PrefixSet:
     def contains(self, addresses: NDArray[np.void]) -> NDArray[np.bool_]:
         """Which V16 addresses lie in one of the prefixes."""
         return self.table.longest(addresses, lambda rows, numbers: numbers) >= 0
+
+
+def _is_v4(high: U8, low: U8, bits: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    return is_mapped(high, low) & (bits >= 96)
 
 
 def _layer(high: U8, low: U8, bits: int, mapped: bool, first: int) -> tuple[Layer, I8]:

@@ -1,79 +1,163 @@
-"""A new lease table is checked as a whole before it is used; the last good one stays.
+"""New leases are checked as a whole before they are used, and the last good ones outlive the process.
 
-The file is known by its inode, size and time of change, and is read when these differ from those of the last attempt:
-a refused file is reported once, not at every look.  A file that changes while it is read, or changed less than a
-second ago, is left for the next look, as its writer may not be done.
+A file may be sound line by line and wrong as a whole: cut short by a full disk, of another region, of last month.  So
+it is held against what is in force: how many leases, how much of the recent traffic they match, and how often they
+contradict themselves.  What is refused changes nothing.
 """
 
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from enricher.leases import LeaseTable
-from enricher.metrics import LEASE_AMBIGUITIES, LEASE_FILE_OK, LEASE_LOADS, LEASE_OVERLAPS, LEASE_TABLE_BYTES, LEASES
-from enricher.sources.tables import LeaseFileError, read_leases
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+from numpy.typing import NDArray
 
-_QUIET_SECONDS = 1.0  # a writer that copies over the file pauses less
+from enricher.leases import ACCESSES, HELD, SEGMENTS, SERVICES, LeaseRows
+from enricher.sources import LeaseFileError
 
-Signature = tuple[int, int, int]
+Coverage = Callable[[LeaseRows, LeaseRows], float | None]
+"""(new, in force) -> octets of recent flows that the new leases would match, as a share of those that the ones in
+force match; None: not known."""
+
+_VERSION = b"1"
+_LABELS = {"service": SERVICES, "segment": SEGMENTS, "access": ACCESSES}
 
 
 @dataclass(frozen=True, slots=True)
-class Reload:
-    """What came of one attempt; ``error`` None: the new table is in force."""
+class Limits:
+    """What new leases of a source may look like beside those in force; the defaults refuse nothing."""
 
-    leases: int
-    overlaps: int
-    ambiguous: int
-    error: LeaseFileError | None = None
+    least_share_of_rows: float = 0.0
+    least_share_of_coverage: float = 0.0
+    most_share_of_overlaps: float = 1.0
+    most_share_of_ambiguous: float = 1.0
 
 
-class LeaseFile:
-    """The lease table of one file.
+@dataclass(frozen=True, slots=True)
+class Contradictions:
+    """Of the leases of one file."""
 
-    ``table`` may be read by any thread; ``reload_if_changed`` is for one thread at a time, best not the one that
-    enriches: a million lines take about six seconds, and the interpreter is shared meanwhile.
-    """
+    overlaps: int  # leases that a newer one of the same prefix and ports cuts short
+    ambiguous: int  # leases of a prefix, ports and begin that name several subscribers
 
-    def __init__(self, path: Path, key: bytes, max_bytes: int) -> None:
-        self._path, self._key, self._max_bytes = path, key, max_bytes
-        self._looked = False
-        self._seen: Signature | None = None  # of the file last judged
-        self.table = LeaseTable.empty()
-        self.error: LeaseFileError | None = None  # of the newest attempt, for /healthz
 
-    def reload_if_changed(self, now: float) -> Reload | None:
-        """Look at the file at Unix time ``now`` and take it if it is new and good; None: nothing to tell."""
-        signature = self._signature()
-        if self._looked and signature == self._seen:
-            return None
-        if signature is not None and self._looked and 0 <= now - signature[2] / 1e9 < _QUIET_SECONDS:
-            return None
-        try:
-            if signature is None:
-                raise LeaseFileError(self._path, None, "is not there; the last table stays in force")
-            table = LeaseTable.of(read_leases(self._path, self._max_bytes), self._key)
-            if self._signature() != signature:
-                return None
-        except LeaseFileError as error:
-            if signature is not None and self._signature() != signature:
-                return None  # half of it was read: judge it when it is whole
-            self._looked, self._seen, self.error = True, signature, error
-            LEASE_FILE_OK.set(0)
-            LEASE_LOADS.labels("refused").inc()
-            return Reload(len(self.table), self.table.overlaps, self.table.ambiguous, error)
-        self.table = table
-        self._looked, self._seen, self.error = True, signature, None
-        LEASE_FILE_OK.set(1)
-        LEASE_LOADS.labels("loaded").inc()
-        LEASES.set(len(table))
-        LEASE_OVERLAPS.set(table.overlaps)
-        LEASE_AMBIGUITIES.set(table.ambiguous)
-        LEASE_TABLE_BYTES.set(table.nbytes)
-        return Reload(len(table), table.overlaps, table.ambiguous)
+def check(
+    rows: LeaseRows, live: LeaseRows | None, limits: Limits, path: Path, coverage: Coverage | None = None
+) -> None:
+    """LeaseFileError when the leases break a limit; ``live`` None or empty: there is nothing to hold them against."""
+    if live is not None and len(live):
+        least = limits.least_share_of_rows
+        if least and len(rows) <= least * len(live):
+            reason = (
+                f"{len(rows):,} leases are no more than {least:.0%} of the {len(live):,} in force"
+                " (setting least_share_of_rows)"
+            )
+            raise LeaseFileError(path, None, reason, kind="rows")
+        share = coverage(rows, live) if coverage and limits.least_share_of_coverage else None
+        if share is not None and share < limits.least_share_of_coverage:
+            reason = (
+                f"would match {share:.1%} of the recent octets that the leases in force match, less than"
+                f" {limits.least_share_of_coverage:.0%} (setting least_share_of_coverage)"
+            )
+            raise LeaseFileError(path, None, reason, kind="coverage")
+    if not len(rows) or min(limits.most_share_of_overlaps, limits.most_share_of_ambiguous) >= 1:
+        return
+    found = contradictions(rows)
+    if found.ambiguous > limits.most_share_of_ambiguous * len(rows):
+        reason = (
+            f"{found.ambiguous:,} of {len(rows):,} leases name another subscriber for the same prefix and begin"
+            " (setting most_share_of_ambiguous)"
+        )
+        raise LeaseFileError(path, None, reason, kind="ambiguous")
+    if found.overlaps > limits.most_share_of_overlaps * len(rows):
+        reason = (
+            f"{found.overlaps:,} of {len(rows):,} leases last beyond the begin of the next one of their prefix"
+            " (setting most_share_of_overlaps)"
+        )
+        raise LeaseFileError(path, None, reason, kind="overlaps")
 
-    def _signature(self) -> Signature | None:
-        try:
-            state = self._path.stat()
-        except OSError:
-            return None
-        return state.st_ino, state.st_size, state.st_mtime_ns
+
+def contradictions(rows: LeaseRows) -> Contradictions:
+    """Compare each lease with the next one of the same prefix and ports."""
+    if not len(rows):
+        return Contradictions(0, 0)
+    keys: list[NDArray[Any]] = [rows.since, rows.port_to, rows.port_from, rows.bits, rows.low, rows.high]
+    order = np.lexsort([key for number, key in enumerate(keys) if number in (0, 4) or key.min() != key.max()])
+    same = np.ones(max(0, len(rows) - 1), bool)
+    for key in keys[1:]:
+        same &= key[order][1:] == key[order][:-1]
+    since, until = rows.since[order], rows.until[order]
+    together = same & (since[1:] == since[:-1])
+    other = np.zeros(len(same), bool)
+    for column in (rows.subscriber, rows.service, rows.access):
+        other |= column[order][1:] != column[order][:-1]
+    cut = same & ~together & (until[:-1] > since[1:]) & (until[:-1] != HELD)
+    return Contradictions(int(np.count_nonzero(cut)), int(np.count_nonzero(together & other)))
+
+
+def save(path: Path, rows: LeaseRows) -> None:
+    """Write the leases as Parquet, whole or not at all, readable by its owner only: it holds subscribers' names."""
+    columns: dict[str, pa.Array] = {
+        "high": pa.array(rows.high), "low": pa.array(rows.low), "bits": pa.array(rows.bits),
+        "port_from": pa.array(rows.port_from.copy()), "port_to": pa.array(rows.port_to.copy()),
+        "since": pa.array(rows.since), "until": pa.array(rows.until),
+        "subscriber": _dictionary(rows.subscriber, rows.subscribers), "group": _dictionary(rows.group, rows.groups),
+    }  # fmt: skip
+    for name, labels in _LABELS.items():
+        columns[name] = _dictionary(getattr(rows, name), labels)
+    table = pa.table(columns).replace_schema_metadata({"flowtide.leases": _VERSION})
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.new")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            pyarrow.parquet.write_table(table, file, compression="zstd")
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def restore(path: Path) -> LeaseRows | None:
+    """The leases that were saved; None when there are none.  LeaseFileError for a file that is not ours or damaged."""
+    if not path.exists():
+        return None
+    try:
+        table = pyarrow.parquet.read_table(path, use_threads=False, memory_map=False)
+        if (table.schema.metadata or {}).get(b"flowtide.leases") != _VERSION:
+            raise LeaseFileError(path, None, "was written by another version")
+        numbers = {name: table[name].to_numpy() for name in ("high", "low", "bits", "since", "until")}
+        ports = {name: table[name].to_numpy().astype("u2") for name in ("port_from", "port_to")}
+        subscriber, subscribers = _codes(table["subscriber"])
+        group, groups = _codes(table["group"])
+        labels = {}
+        for name, known in _LABELS.items():
+            codes, values = _codes(table[name])
+            labels[name] = np.array([known.index(value) for value in values] or [0], "u4")[codes]
+    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+        raise LeaseFileError(path, None, f"is damaged: {str(error)[:200]}") from error
+    if bool(np.any(ports["port_from"] > ports["port_to"])) or bool(np.any(numbers["since"] >= numbers["until"])):
+        raise LeaseFileError(path, None, "is damaged: a lease ends before it begins")
+    return LeaseRows(
+        numbers["high"].astype("u8"), numbers["low"].astype("u8"), numbers["bits"].astype("u1"),
+        numbers["since"].astype("i8"), numbers["until"].astype("i8"), subscriber, labels["service"],
+        labels["segment"], labels["access"], group, subscribers, groups, **ports,
+    )  # fmt: skip
+
+
+def _dictionary(codes: NDArray[np.uint32], values: Sequence[str]) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.array(codes.astype("i4")), pa.array(list(values), pa.string()))
+
+
+def _codes(column: pa.ChunkedArray) -> tuple[NDArray[np.uint32], list[str]]:
+    encoded = column.combine_chunks()
+    if not pa.types.is_dictionary(encoded.type):
+        encoded = encoded.dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.unify_dictionaries().combine_chunks()
+    return encoded.indices.to_numpy(zero_copy_only=False).astype("u4"), encoded.dictionary.to_pylist()

@@ -2,21 +2,24 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from collector.sockets import BindError
 from flowtide.parts import compression, is_embedded, open_bus, open_store, prepare_bus, with_admin_token
 from flowtide.roles import Health, Ready, say_plan, serve_telemetry, until_it_answers
-from flowtide.settings import Settings
+from flowtide.settings import Settings, SettingsError
 from sinks import Bus, comments
 from sinks.clickhouse import ClickHouseStore
 from sinks.dead_letters import DeadLetters
 from sinks.migrations import MigrationError, migrate, problems
 
 if TYPE_CHECKING:
+    from enricher.radius.source import RadiusSource
+    from enricher.watch import TablesInForce
     from sinks.embedded import EmbeddedStore
 
 
@@ -63,6 +66,8 @@ def run_behind_the_bus(
             work.add_sink(bus, store, letters)
         if store is not None:
             work.keep(store)
+        if enrich and store is not None:
+            work.keep_days(store)
         work.start()
         work.watch()
 
@@ -77,6 +82,9 @@ class _Work:
         self._tend: list[Callable[[], object]] = []
         self._facts: list[Callable[[], Mapping[str, object]]] = []
         self._waiting: str | None = None
+        self._closing: list[Callable[[], object]] = []
+        self._leases: TablesInForce | None = None
+        self._radius: Sequence[RadiusSource] = ()
 
     def health(self) -> Mapping[str, object]:
         """Facts for /healthz: what does not work, and why."""
@@ -96,16 +104,37 @@ class _Work:
 
     def add_enricher(self, bus: Bus, letters: DeadLetters) -> None:
         """An enricher, from the next start."""
+        from enricher.recent_traffic import RecentTraffic
         from enricher.service import Enricher
         from enricher.watch import TablesInForce
 
-        chosen = self._settings.enricher
-        tables = TablesInForce(chosen, self._settings.data / "state" / "subscriber.key")
+        chosen, state, traffic = self._settings.enricher, self._settings.data / "state", RecentTraffic()
+        radius = self._listen_to_radius(state / "radius")
+        tables = TablesInForce(chosen, state / "subscriber.key", sources=radius, coverage=traffic.share)
         tables.reload_if_changed(time.time())  # before the first flow: without leases it would stay unmatched
-        enricher = Enricher(bus, tables.tables, chosen, compression(self._settings), dead_letters=letters)
+        enricher = Enricher(
+            bus, tables.tables, chosen, compression(self._settings), dead_letters=letters, note=traffic.note
+        )
+        self._closing.append(tables.close)
+        self._leases, self._radius = tables, radius
         self._tend.append(lambda: tables.reload_if_changed(time.time()))
         self._facts.append(lambda: {"enricher": enricher.failed, "leases": tables.failed})
         self._add("enrich", enricher.run)
+
+    def _listen_to_radius(self, journal: Path) -> "Sequence[RadiusSource]":
+        settings = self._settings
+        if not settings.enricher.radius.listen:
+            return ()
+        from enricher.radius.settings import SecretError
+        from enricher.radius.source import RadiusSource
+
+        try:
+            return (RadiusSource(settings.enricher.radius, journal, settings.timezone),)
+        except SecretError as error:
+            raise SettingsError(f"enricher.radius.clients: {error}") from None
+        except OSError as error:
+            where = settings.enricher.radius.listen
+            raise BindError(f"enricher.radius.listen {where!r}: {error.strerror or error}; choose another") from error
 
     def add_sink(self, bus: Bus, store: "EmbeddedStore | ClickHouseStore", letters: DeadLetters) -> None:
         """A sink, from the next start."""
@@ -136,6 +165,20 @@ class _Work:
         keeper = Keeper(store, self._settings.store.max_bytes)
         self._tend.append(lambda: keeper.tend(time.monotonic()))
 
+    def keep_days(self, store: "EmbeddedStore | ClickHouseStore") -> None:
+        """Write who was there on each day; after ``add_enricher``."""
+        from enricher.subscribers import sub_ids
+        from flowtide.accounting_command import subscriber_key
+        from flowtide.daily import DailySubscribers
+
+        tables, key = self._leases, subscriber_key(self._settings)
+        if tables is None or not tables.has_sources:
+            return
+        days = DailySubscribers(
+            store, lambda: tables.tables().leases, self._radius, partial(sub_ids, key), self._settings.timezone
+        )
+        self._tend.append(lambda: days.tend(time.time()))
+
     def start(self) -> None:
         """Start the threads added since the last time."""
         for thread, _ in self._threads[self._started :]:
@@ -152,6 +195,8 @@ class _Work:
         for thread, stop in self._threads[: self._started]:
             stop.set()
             thread.join()
+        for close in self._closing:
+            close()
 
     def _look_after(self) -> None:
         for tend in self._tend:

@@ -11,9 +11,11 @@ import typer
 from collector.capture import CaptureError
 from collector.sockets import BindError
 from enricher.subscribers import KeyFileError
+from flowtide.accounting_command import app as accounting_app
 from flowtide.children import ChildFailed
 from flowtide.dashboards_command import app as dashboards_app
 from flowtide.errors import Failure
+from flowtide.leases_command import app as leases_app
 from flowtide.settings import Settings, SettingsError, load
 from flowtide.store_command import app as store_app
 from sinks import StoreRefused, StoreUnavailable
@@ -30,7 +32,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(store_app, name="store")
+app.add_typer(accounting_app, name="accounting")
 app.add_typer(dashboards_app, name="dashboards")
+app.add_typer(leases_app, name="leases")
 
 Config = Annotated[
     Path | None, typer.Option("--config", "-c", help="TOML file of settings [default: $FLOWTIDE_CONFIG]")

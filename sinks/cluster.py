@@ -24,7 +24,10 @@ _DICTIONARY = re.compile(r"CREATE OR REPLACE DICTIONARY (\w+)")
 _SOURCE = re.compile(r"SOURCE\(CLICKHOUSE\(TABLE '(\w+)'\)\)")
 _CODEC = re.compile(r" CODEC\((?:[^()]|\([^()]*\))*\)")
 # One of each for the whole cluster: what is written once, and not a shard.
-_OF_ALL_SHARDS = frozenset({"schema_version", "setting", "network_name"})
+_OF_ALL_SHARDS = frozenset({
+    "schema_version", "setting", "network_name", "accounting_1d", "accounting_import", "subscriber_seen_1d",
+    "subscriber_name",
+})  # fmt: skip
 
 
 class NotForClusters(Exception):  # noqa: N818 - a state, told by its name

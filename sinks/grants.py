@@ -7,11 +7,12 @@ test; a table or view without an entry fails it.  The engine in process has no u
 from typing import Literal
 from xml.sax.saxutils import escape
 
-Role = Literal["noc", "engineer", "analyst", "admin"]
+Role = Literal["noc", "engineer", "analyst", "names", "admin"]
 ROLES: dict[Role, str] = {
     "noc": "rollups, quality and names; nothing of single subscribers, no raw flows",
     "engineer": "all that is read, with subscribers as pseudonyms",
     "analyst": "days by group, groups of fewer than 20 subscribers left out",
+    "names": "who a pseudonym is, beside another role; grant it to few",
     "admin": "everything in the database",
 }
 
@@ -22,17 +23,20 @@ _NOBODY: frozenset[Role] = frozenset()
 
 GRANTS: dict[str, frozenset[Role]] = {
     # Raw, and what names a subscriber.
-    **dict.fromkeys(("flows", "v_flow", "v_flows", "subscriber_1d", "v_subscribers"), _ENGINEERS),
+    **dict.fromkeys(
+        ("flows", "v_flow", "v_flows", "subscriber_1d", "v_subscribers", "accounting_1d", "v_accounting", "v_user_day",
+         "subscriber_seen_1d", "v_subscribers_seen"), _ENGINEERS),
+    "subscriber_name": frozenset({"names"}),
     # Rollups.
     **dict.fromkeys(
         ("bucket_1m", "bucket_5m", "bucket_1h", "bucket_end_5m", "port_1h", "port_1d", "interface_1m", "exporter_1m",
-         "talker_5m", "as_5m", "v_bucket_1m", "v_buckets", "v_buckets_5m", "v_buckets_1h", "v_buckets_end", "v_ports",
-         "v_ports_1d", "v_interfaces", "v_exporters", "v_talkers", "v_as"), _NOC),
+         "talker_5m", "as_5m", "lease_coverage_5m", "v_bucket_1m", "v_buckets", "v_buckets_5m", "v_buckets_1h",
+         "v_buckets_end", "v_ports", "v_ports_1d", "v_interfaces", "v_exporters", "v_talkers", "v_as"), _NOC),
     # Observations, delivery, names.
     **dict.fromkeys(
         ("exporter_health_1m", "stage_1m", "interface_counter", "exporter_name", "v_exporter_name", "v_quality",
          "audit_1m", "bus_skipped", "bus_stream", "rollup_cut", "network_name", "v_network_prefixes", "v_network_as",
-         "setting"),
+         "setting", "accounting_import"),
         _NOC),
     "v_groups_1d": _ALL,
     # Of the sink's own work and the migrations': admins.

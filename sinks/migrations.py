@@ -31,6 +31,7 @@ DELIVERY_TABLES = (
 DEDUPLICATION_WINDOW = 100_000
 """Tokens remembered a table; it counts parts of all partitions, and its cost does not grow with it."""
 
+_VOLUME_SOURCE = "volume_source:"  # before service/access, in ``setting``
 _CENTURY = 36_500  # days that no row reaches
 _MEASURES = ("flows", "packets", "packets_est", "octets", "octets_est")
 _FILE = re.compile(r"(\d{4})_(\w+)\.sql")
@@ -291,6 +292,9 @@ def _keep_settings(store: Store, settings: StoreSettings, timezone: str) -> None
     kept = _settings(store)
     wanted = {"timezone": timezone, "raw_days": str(settings.raw_days), "minute_days": str(settings.minute_days)}
     wanted |= {f"days:{name}": str(days) for name, days in _with_own_days(settings, kept).items()}
+    # Read by v_user_day; a scope that is not named any more is as by default.
+    wanted |= {name: "" for name in kept if name.startswith(_VOLUME_SOURCE)}
+    wanted |= {f"{_VOLUME_SOURCE}{scope}": source for scope, source in settings.volume_sources.items()}
     rows = [f"('{name}', '{value}', now64(3))" for name, value in wanted.items() if kept.get(name) != value]
     if rows:
         store.command(f"INSERT INTO setting (name, value, made) VALUES {', '.join(rows)}")

@@ -56,6 +56,13 @@ ROLLUPS: tuple[Rollup, ...] = (
     ),
     Rollup("talker_5m", "time", ("side", "kind", "prefix", "length"), "day", exact=False),
     Rollup("as_5m", "time", ("src_as", "dst_as"), "day"),
+    Rollup(
+        "lease_coverage_5m", "time", ("exporter", "prefix"), "day", since=13, exact=False,
+        measures=(
+            "flows", "octets_est", "attributed_flows", "attributed_octets_est", "ambiguous_flows",
+            "ambiguous_octets_est", "unmatched_flows", "unmatched_octets_est",
+        ),
+    ),
 )  # fmt: skip
 """All of them; those that share a first step side by side."""
 BY_NAME = {rollup.name: rollup for rollup in ROLLUPS}

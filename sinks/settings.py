@@ -82,6 +82,11 @@ class StoreSettings(Part):
     table_days: dict[str, NonNegativeInt] = Field(
         {}, description="rollups that live for another time, by name, as {bucket_1h = 1100}; 0: for ever"
     )
+    volume_sources: dict[str, Literal["netflow", "accounting"]] = Field(
+        {},
+        description='whose octets a user\'s days are made of, by service and access, as {"fixed/ipoe" = "netflow"};'
+        " mobile and ipoe: accounting, the others: netflow",
+    )
 
 
 class SinkSettings(Part):
@@ -108,7 +113,8 @@ class HttpSettings(Part):
         SecretStr(""), description="password of the user admin; empty: one is made, in {data}/state/admin.token"
     )
     hidden_tables: tuple[str, ...] = Field(
-        (), description="tables a reader may not read, nor views over them: subscriber_1d and flows, say"
+        ("subscriber_name",),
+        description="tables a reader may not read, nor views over them: subscriber_1d and flows, too, say",
     )
     max_rows: PositiveInt = Field(1_000_000, description="rows one answer to a reader may have")
     max_seconds: PositiveInt = Field(60, description="time one query of a reader may take")

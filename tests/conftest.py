@@ -10,9 +10,11 @@ NO_SKIP = os.environ.get("FLOWTIDE_NO_SKIP") == "1"
 LONG = (
     "browser/test_dashboards", "browser/test_keyboard", "browser/test_sql", "end_to_end/test_commands",
     "end_to_end/test_console", "end_to_end/test_kill", "end_to_end/test_live_exporters", "end_to_end/test_separate",
-    "end_to_end/test_simulate", "integration/test_back_fill", "integration/test_kafka_outages",
-    "integration/test_rebuild", "integration/test_rollup_laws", "integration/test_rollup_sql",
-    "integration/test_store_backup", "kill_matrix/", "properties/test_exactly_once", "properties/test_generations",
+    "end_to_end/test_radius", "end_to_end/test_simulate", "integration/test_back_fill",
+    "integration/test_kafka_outages",
+    "integration/test_lease_commands", "integration/test_rebuild", "integration/test_rollup_laws",
+    "integration/test_rollup_sql", "integration/test_store_backup", "kill_matrix/",
+    "properties/test_exactly_once", "properties/test_generations",
 )  # fmt: skip
 """Files that wait for processes, brokers, browsers or many rollups: `make test-long`, so that `make test` is short."""
 

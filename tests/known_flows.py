@@ -136,6 +136,8 @@ def known_rows() -> list[Row]:
     # An AS nobody named, and the ends of the buckets.
     rows += [_row(ts=hour + n * 300_000, src_as=65_000, sub_id=1007) for n in range(12)]
     rows += [_row(ts=ms(UNTIL) - 1, sub_id=1007), _row(ts=ms(UNTIL), sub_id=1007)]
+    # Two leases claim the address.
+    rows += [_row(ts=end + n, flags=128, sub_id=1020, exporter=EXPORTERS[n % 2]) for n in range(7)]
     for number, row in enumerate(rows):
         row["bus_offset"] = number // 1000
     return rows

@@ -7,7 +7,19 @@ from datetime import timedelta
 from typing import Any
 
 from tests.known_flows import EXPORTERS, Row, local, shares, sound
-from tests.query_answers import AS, NOTED, ROWS, Answer, one_each, port, quic, ratio
+from tests.query_answers import (
+    AS,
+    NOTED,
+    ROWS,
+    Answer,
+    one_each,
+    port,
+    prefix_of,
+    quic,
+    ratio,
+    said,
+    without_lease,
+)
 
 WEEK_SECONDS = 7 * 86_400
 SOURCES = ("unknown", "record", "sampler", "interface", "domain", "header", "setting", "override", "assumed")
@@ -419,6 +431,34 @@ def sampling_by_exporter(asked: Asked) -> Answer:
     return lines(found, asked, None)
 
 
+def judged_by_leases(asked: Asked) -> list[Row]:
+    """Of buckets of five minutes within both ends."""
+    return [row for row in one_each(sound(ROWS)) if asked.takes(row, "exporter")
+            and asked.since <= row["ts"] // 300_000 * 300 <= asked.until]  # fmt: skip
+
+
+def coverage(asked: Asked) -> Answer:
+    by: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+    for row in judged_by_leases(asked):
+        by[row["exporter"]][said(row)] += row["octets_est"]
+    rows = [(name, *parts, parts[0] / sum(parts), parts[2] / sum(parts)) for name, parts in by.items()]
+    return sorted(rows, key=lambda row: (-row[3], row[0]))
+
+
+def prefixes_without_lease(asked: Asked) -> Answer:
+    found: dict[str, list[Row]] = defaultdict(list)
+    unmatched_rows = [row for row in judged_by_leases(asked) if said(row) == 2]
+    for row in unmatched_rows:
+        for address in without_lease(row):
+            found[prefix_of(address)].append(row)
+    whole = sum(row["octets_est"] for row in unmatched_rows)
+    rows = []
+    for prefix, mine in found.items():
+        octets = sum(row["octets_est"] for row in mine)
+        rows.append((prefix, ", ".join(sorted({row["exporter"] for row in mine})), octets, octets / whole))
+    return sorted(rows, key=lambda row: (-row[2], row[0]))[:20]
+
+
 def nothing(asked: Asked) -> Answer:
     """All known flows are older than a day."""
     assert max(row["ts"] for row in ROWS) // 1000 < asked.now - 86_400
@@ -442,6 +482,7 @@ ANSWERS: dict[str, dict[str, Callable[[Asked], Answer]]] = {
         "6A": unmatched, "7A": exporters, "8A": nothing, "9A": rows_by_stage, "10A": flow_records_by_exporter,
         "11A": counters("stage_1m", stage_label), "12A": missed_by_exporter,
         "13A": counters("exporter_health_1m", reason_label), "14A": unmatched_by_exporter, "15A": sampling_by_exporter,
+        "16A": coverage, "17A": prefixes_without_lease,
     },
 }  # fmt: skip
 """By dashboard, and panel with target."""

@@ -1,5 +1,6 @@
 """What each worked query answers on the known flows, in plain Python over the same rows."""
 
+import ipaddress
 import math
 import statistics
 from collections import defaultdict
@@ -351,6 +352,45 @@ def trust_sampling_sources() -> Answer:
     number, octets = sums(rows, key, "one"), sums(rows, key)
     answer = [(*each, number[each], octets[each]) for each in number]
     return sorted(answer, key=lambda row: (row[0], -row[3], row[1], row[2]))
+
+
+def counted() -> list[Row]:
+    """What is judged by leases: as all figures of services, a flow once."""
+    return one_each(sound(within(ROWS)))
+
+
+def said(row: Row) -> int:
+    """0 attributed, 1 ambiguous, 2 unmatched."""
+    return 2 if not row["sub_id"] else int(row["flags"] & 128 != 0)
+
+
+def prefix_of(text: str) -> str:
+    """The /24 or /48 that an address lies in."""
+    return str(ipaddress.ip_network(f"{text}/{48 if ':' in text else 24}", strict=False))
+
+
+def without_lease(row: Row) -> list[str]:
+    """The addresses of an unmatched flow that should have had a lease."""
+    return {1: [row["src"]], 2: [row["dst"]]}.get(row["direction"], [row["src"], row["dst"]])
+
+
+def trust_coverage() -> Answer:
+    by = sums(counted(), lambda r: (r["exporter"], said(r)))
+    answer: Answer = []
+    for exporter in EXPORTERS:
+        parts = [by.get((exporter, kind), 0) for kind in range(3)]
+        answer.append((exporter, *parts, parts[0] / sum(parts), parts[2] / sum(parts)))
+    return top(answer, 3, 10)
+
+
+def trust_coverage_prefixes() -> Answer:
+    found: dict[str, list[Row]] = defaultdict(list)
+    for row in counted():
+        for address in without_lease(row) if said(row) == 2 else ():
+            found[prefix_of(address)].append(row)
+    answer = [(prefix, ", ".join(sorted({row["exporter"] for row in rows})), len(rows),
+               sum(row["octets_est"] for row in rows)) for prefix, rows in found.items()]  # fmt: skip
+    return top(answer, 3, 20)
 
 
 def trust_decode_errors() -> Answer:

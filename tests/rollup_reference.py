@@ -1,5 +1,6 @@
 """What every rollup must hold, by walking over the rows one by one: plain Python, no SQL, no division tricks."""
 
+import ipaddress
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -40,6 +41,14 @@ def local_hour(ms: int, zone: ZoneInfo) -> int:
     """Unix seconds at which the local hour of a moment began: its minutes and seconds on the wall taken away."""
     wall = local(ms, zone)
     return ms // 1000 - wall.minute * 60 - wall.second
+
+
+def prefix_text(address: bytes) -> str:
+    """The /24 or /48 of an address at rest, as people write it."""
+    found = ipaddress.IPv6Address(address)
+    if found.ipv4_mapped is not None:
+        return str(ipaddress.ip_network((found.ipv4_mapped, 24), strict=False))
+    return str(ipaddress.ip_network((found, 48), strict=False))
 
 
 def recomputed(name: str, rows: Iterable[Row], zone: ZoneInfo) -> Sums:
@@ -89,6 +98,14 @@ def recomputed(name: str, rows: Iterable[Row], zone: ZoneInfo) -> Sums:
                 )
             case "as_5m" if of_service and copy != 1:
                 add((end // 300_000 * 300, row["src_as"], row["dst_as"]), measures(row))
+            case "lease_coverage_5m" if of_service and copy != 1:  # complete as long as no piece has more than 200
+                at, octets = end // 300_000 * 300, row["octets_est"]
+                said = 2 if not row["sub_id"] else int(bool(flags & Flag.AMBIGUOUS_LEASE))
+                counts = [v for kind in range(3) for v in (int(kind == said), octets * (kind == said))]
+                add((at, row["exporter"], ""), [1, octets, *counts])
+                ends = {1: ("src_addr",), 2: ("dst_addr",)}.get(row["direction"], ("src_addr", "dst_addr"))
+                for end_ in ends if said == 2 else ():
+                    add((at, row["exporter"], prefix_text(row[end_])), [0, 0, 0, 0, 0, 0, 1, octets])
             case "talker_5m" if of_service and copy != 1:  # complete as long as no piece has more than 1,000
                 for side, address in ((1, row["src_addr"]), (2, row["dst_addr"])):
                     is_v4 = address[:12] == bytes(10) + b"\xff\xff"

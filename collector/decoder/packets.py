@@ -230,7 +230,12 @@ class _Walk:
         short = rows[kind < _LEAST_TYPE]
         if len(short):
             self._type[short] = OTHER
-            snap = short[self._end[short] - self._at[short] >= _SNAP.itemsize]
+            left = self._end[short] - self._at[short]
+            snap, cut = short[left >= _SNAP.itemsize], short[left < _SNAP.itemsize]
+            # Cut within what may be a SNAP header: an IP packet may follow, and nobody can tell.
+            begun = cut[self._end[cut] > self._at[cut]]
+            other = begun[self._read(begun, np.dtype("u1")) != _SNAP_LLC.tobytes()[0]]
+            self._refuse(np.setdiff1d(cut, other))
             head = self._read(snap, _SNAP)
             ours = head["llc"] == _SNAP_LLC
             self._type[snap[ours]] = head["type"][ours]

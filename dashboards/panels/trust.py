@@ -135,6 +135,30 @@ SELECT exporter, decoded, published, enriched, inserted, decoded - inserted AS l
 ORDER BY abs(lacking) DESC, exporter
 """
 
+_OF_LEASES = f"FROM lease_coverage_5m AS b WHERE b.time >= $__fromTime AND b.time <= $__toTime AND {_CHOSEN}"
+_COVERAGE = f"""
+SELECT
+    toString(b.exporter) AS exporter,
+    sum(b.attributed_octets_est) AS attributed, sum(b.ambiguous_octets_est) AS ambiguous,
+    sum(b.unmatched_octets_est) AS unmatched,
+    sum(b.attributed_octets_est) / nullIf(sum(b.octets_est), 0) AS `share attributed`,
+    sum(b.unmatched_octets_est) / nullIf(sum(b.octets_est), 0) AS `share unmatched`
+{_OF_LEASES} AND b.prefix = ''
+GROUP BY exporter
+ORDER BY unmatched DESC, exporter
+"""
+_PREFIXES = f"""
+SELECT
+    b.prefix AS `prefix`,
+    arrayStringConcat(arraySort(groupUniqArray(toString(b.exporter))), ', ') AS exporters,
+    sum(b.unmatched_octets_est) AS octets,
+    octets / nullIf((SELECT sum(b.unmatched_octets_est) {_OF_LEASES} AND b.prefix = ''), 0) AS `of all unmatched`
+{_OF_LEASES} AND b.prefix != ''
+GROUP BY `prefix`
+ORDER BY octets DESC, `prefix`
+LIMIT 20
+"""
+
 TRUST = Dashboard(
     "trust", "Trust", "What was lost, dropped, not decoded, without a rate or a subscriber; by exporter and stage.",
     since="now-6h", refresh="30s",
@@ -182,6 +206,19 @@ TRUST = Dashboard(
                       "custom.cellOptions": {"type": "color-text"}, "thresholds": {"mode": "absolute", "steps": [
                           {"value": None, "color": RED}, {"value": 0, "color": GREEN}, {"value": 1, "color": RED}]},
                   }),)),
+        ),
+        (
+            Table(16, "Octets by what the leases say", "In the time range, by flow end, without what counts at another"
+                  " exporter. Ambiguous: two leases claim the address. Much unmatched: a lease source stands"
+                  " still (flowtide leases status), or prefixes of ours have none: see beside.", 12, 9,
+                  targets=(Target(_COVERAGE, series=False),), unit="decbytes", overrides=(
+                      Override("byName", "share attributed", {"unit": "percentunit", "decimals": 1}),
+                      Override("byName", "share unmatched", {"unit": "percentunit", "decimals": 1,
+                                                             **_limits(0.02, 0.2)}))),
+            Table(17, "Prefixes without a lease", "Largest /24 and /48: of the end that is ours where local_prefixes"
+                  " tell the direction, else of both ends, so that remote ones are here, too. A pool of ours: its"
+                  " leases are missing.", 12, 9, targets=(Target(_PREFIXES, series=False),), unit="decbytes",
+                  overrides=(Override("byName", "of all unmatched", {"unit": "percentunit", "decimals": 1}),)),
         ),
         (Row(20, "Over time"),),
         (

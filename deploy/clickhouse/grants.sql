@@ -4,6 +4,7 @@
 -- noc: rollups, quality and names; nothing of single subscribers, no raw flows.
 CREATE ROLE IF NOT EXISTS noc;
 REVOKE ALL ON flowtide.* FROM noc;
+GRANT SELECT ON flowtide.accounting_import TO noc;
 GRANT SELECT ON flowtide.as_5m TO noc;
 GRANT SELECT ON flowtide.audit_1m TO noc;
 GRANT SELECT ON flowtide.bucket_1h TO noc;
@@ -17,6 +18,7 @@ GRANT SELECT ON flowtide.exporter_health_1m TO noc;
 GRANT SELECT ON flowtide.exporter_name TO noc;
 GRANT SELECT ON flowtide.interface_1m TO noc;
 GRANT SELECT ON flowtide.interface_counter TO noc;
+GRANT SELECT ON flowtide.lease_coverage_5m TO noc;
 GRANT SELECT ON flowtide.network_name TO noc;
 GRANT SELECT ON flowtide.port_1d TO noc;
 GRANT SELECT ON flowtide.port_1h TO noc;
@@ -47,6 +49,8 @@ CREATE SETTINGS PROFILE OR REPLACE noc_limits SETTINGS readonly = 1, max_executi
 -- engineer: all that is read, with subscribers as pseudonyms.
 CREATE ROLE IF NOT EXISTS engineer;
 REVOKE ALL ON flowtide.* FROM engineer;
+GRANT SELECT ON flowtide.accounting_1d TO engineer;
+GRANT SELECT ON flowtide.accounting_import TO engineer;
 GRANT SELECT ON flowtide.as_5m TO engineer;
 GRANT SELECT ON flowtide.audit_1m TO engineer;
 GRANT SELECT ON flowtide.bucket_1h TO engineer;
@@ -61,6 +65,7 @@ GRANT SELECT ON flowtide.exporter_name TO engineer;
 GRANT SELECT ON flowtide.flows TO engineer;
 GRANT SELECT ON flowtide.interface_1m TO engineer;
 GRANT SELECT ON flowtide.interface_counter TO engineer;
+GRANT SELECT ON flowtide.lease_coverage_5m TO engineer;
 GRANT SELECT ON flowtide.network_name TO engineer;
 GRANT SELECT ON flowtide.port_1d TO engineer;
 GRANT SELECT ON flowtide.port_1h TO engineer;
@@ -68,7 +73,9 @@ GRANT SELECT ON flowtide.rollup_cut TO engineer;
 GRANT SELECT ON flowtide.setting TO engineer;
 GRANT SELECT ON flowtide.stage_1m TO engineer;
 GRANT SELECT ON flowtide.subscriber_1d TO engineer;
+GRANT SELECT ON flowtide.subscriber_seen_1d TO engineer;
 GRANT SELECT ON flowtide.talker_5m TO engineer;
+GRANT SELECT ON flowtide.v_accounting TO engineer;
 GRANT SELECT ON flowtide.v_as TO engineer;
 GRANT SELECT ON flowtide.v_bucket_1m TO engineer;
 GRANT SELECT ON flowtide.v_buckets TO engineer;
@@ -87,7 +94,9 @@ GRANT SELECT ON flowtide.v_ports TO engineer;
 GRANT SELECT ON flowtide.v_ports_1d TO engineer;
 GRANT SELECT ON flowtide.v_quality TO engineer;
 GRANT SELECT ON flowtide.v_subscribers TO engineer;
+GRANT SELECT ON flowtide.v_subscribers_seen TO engineer;
 GRANT SELECT ON flowtide.v_talkers TO engineer;
+GRANT SELECT ON flowtide.v_user_day TO engineer;
 GRANT dictGet ON flowtide.network_by_prefix TO engineer;
 GRANT dictGet ON flowtide.network_by_asn TO engineer;
 CREATE SETTINGS PROFILE OR REPLACE engineer_limits SETTINGS readonly = 1, max_execution_time = 60 MIN 1 MAX 100 CHANGEABLE_IN_READONLY, max_memory_usage = 2147483648 CONST, max_result_rows = 1000000 CONST TO engineer;
@@ -97,6 +106,12 @@ CREATE ROLE IF NOT EXISTS analyst;
 REVOKE ALL ON flowtide.* FROM analyst;
 GRANT SELECT ON flowtide.v_groups_1d TO analyst;
 CREATE SETTINGS PROFILE OR REPLACE analyst_limits SETTINGS readonly = 1, max_execution_time = 60 MIN 1 MAX 100 CHANGEABLE_IN_READONLY, max_memory_usage = 2147483648 CONST, max_result_rows = 1000000 CONST TO analyst;
+
+-- names: who a pseudonym is, beside another role; grant it to few.
+CREATE ROLE IF NOT EXISTS names;
+REVOKE ALL ON flowtide.* FROM names;
+GRANT SELECT ON flowtide.subscriber_name TO names;
+CREATE SETTINGS PROFILE OR REPLACE names_limits SETTINGS readonly = 1, max_execution_time = 60 MIN 1 MAX 100 CHANGEABLE_IN_READONLY, max_memory_usage = 2147483648 CONST, max_result_rows = 1000000 CONST TO names;
 
 -- admin: everything in the database.
 CREATE ROLE IF NOT EXISTS admin;

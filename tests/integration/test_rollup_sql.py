@@ -70,6 +70,9 @@ def test_a_large_rollup_is_one_part_a_partition_and_counts_once(store: EmbeddedS
     store.command("SYSTEM START MERGES")
     if name in ("port_1h", "subscriber_1d"):
         assert sum(partition["rows"] for partition in once) >= 130_000
+    if name == "lease_coverage_5m":  # has estimates only
+        assert store.query(f"SELECT sum(flows) AS f FROM {name}").to_pylist() == [{"f": rows}]
+        return
     total = store.query(f"SELECT sum(flows) AS f, sum(octets) AS o FROM {name}").to_pylist()
     # Both interfaces of a flow; both its ends, as addresses and as prefixes.
     times = {"interface_1m": 2, "talker_5m": 4}.get(name, 1)

@@ -5,7 +5,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scapy.contrib import mpls
 from scapy.layers.inet import ICMP, IP, TCP, UDP
@@ -176,8 +176,20 @@ def test_packets_without_a_frame(built: tuple[Packet, Said]) -> None:
     assert columns_of([labelled], MPLS) == [_ZERO | said]
 
 
+_SNAP_CUT = bytes(
+    Raw(bytes(Ether(src=_MAC, dst=_MAC, type=48)) + bytes(LLC(dsap=0xAA, ssap=0xAA, ctrl=3) / SNAP(OUI=0, code=0x0800)))
+    / IP(src="0.0.0.0", dst="0.0.0.0") / TCP(sport=0, dport=0, flags=0)
+)  # fmt: skip
+_SNAP_SAID: Said = {
+    "ip_version": 4, "tos": 0, "octets": 40, "src_addr": bytes(10) + b"\xff\xff" + bytes(4),
+    "dst_addr": bytes(10) + b"\xff\xff" + bytes(4), "proto": 6, "tcp_flags": 0, "src_port": 0, "dst_port": 0,
+}  # fmt: skip
+
+
 @given(frames(), st.integers(0, 300), st.binary(max_size=80))
 @settings(deadline=None)
+@example((_SNAP_CUT, _SNAP_SAID), 14, b"")
+@example((_SNAP_CUT, _SNAP_SAID), 21, b"")
 def test_of_a_cut_frame_all_is_true_or_missing(built: tuple[bytes, Said], length: int, behind: bytes) -> None:
     """What lies behind the captured octets is another's: it changes nothing."""
     frame, said = built

@@ -1,123 +1,105 @@
-import os
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
-from prometheus_client import REGISTRY
+from hypothesis import given
+from hypothesis import strategies as st
 
-from enricher import snapshots
-from enricher.snapshots import LeaseFile
+from enricher.leases import HELD, LeaseRows
+from enricher.snapshots import contradictions, restore, save
+from enricher.sources import LeaseFileError
+from enricher.sources.tables import parse_leases
 
-HEADER = "prefix,from,to,subscriber,group,service,segment,access\n"
-LINE = "10.0.0.{},0,,S{},,fixed,personal,pppoe\n"
-LIMIT = 10_000
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "leases.csv"
-
-
-def write(path: Path, leases: int, changed_at: int, *, bad: bool = False) -> None:
-    """Replace the file as a careful writer does; its time of change is the test's."""
-    text = HEADER + "".join(LINE.format(number, number) for number in range(leases)) + ("nonsense\n" if bad else "")
-    draft = path.with_suffix(".new")
-    draft.write_text(text)
-    os.utime(draft, (changed_at, changed_at))
-    draft.replace(path)
+HEADER = "prefix,port_from,port_to,from,to,subscriber,group,service,segment,access\n"
+LEASES = st.lists(
+    st.tuples(
+        st.sampled_from(["10.0.0.1", "10.0.0.0/24", "2001:db8::/56"]),
+        st.sampled_from([(0, 65_535), (1, 9)]),
+        st.integers(0, 4), st.integers(1, 4) | st.none(), st.sampled_from("ABC"), st.sampled_from(["", "g"]),
+        st.sampled_from(["pppoe", "ipoe"]),
+    ),
+    max_size=12,
+)  # fmt: skip
 
 
-def gauge(name: str) -> float | None:
-    return REGISTRY.get_sample_value(name)
+def rows_of(leases: list[tuple[str, tuple[int, int], int, int | None, str, str, str]]) -> LeaseRows:
+    lines = [
+        f"{prefix},{first},{last},{begin},{'' if lasts is None else begin + lasts},"
+        f"{who},{group},fixed,personal,{access}\n"
+        for prefix, (first, last), begin, lasts, who, group, access in leases
+    ]
+    return parse_leases((HEADER + "".join(lines)).encode(), Path("leases.csv"))
 
 
-def test_a_new_good_file_replaces_the_table(path: Path) -> None:
-    write(path, 1, 100)
-    leases = LeaseFile(path, bytes(32), LIMIT)
-    assert len(leases.table) == 0
-    first = leases.reload_if_changed(100.5)  # at start there is nothing better to wait with
-    assert first is not None
-    assert (first.leases, first.error) == (1, None)
-    before = leases.table
-    assert leases.reload_if_changed(200) is None
-    assert leases.table is before
-    write(path, 3, 200)
-    assert leases.reload_if_changed(200.5) is None  # its writer may not be done
-    assert leases.reload_if_changed(201.5) is not None
-    assert len(leases.table) == 3
-    assert (len(before), gauge("enricher_leases"), gauge("enricher_lease_file_ok")) == (1, 3.0, 1.0)
-
-
-def test_a_bad_file_is_reported_once_and_the_last_good_table_stays(path: Path) -> None:
-    write(path, 2, 100)
-    leases = LeaseFile(path, bytes(32), LIMIT)
-    leases.reload_if_changed(110)
-    write(path, 5, 120, bad=True)
-    told = leases.reload_if_changed(130)
-    assert told is not None
-    assert told.error is not None
-    assert (told.leases, told.error.line) == (2, 7)
-    assert len(leases.table) == 2
-    assert leases.error is told.error
-    assert gauge("enricher_lease_file_ok") == 0.0
-    assert leases.reload_if_changed(140) is None
-    write(path, 5, 150)
-    leases.reload_if_changed(160)
-    assert len(leases.table) == 5
-    assert leases.error is None
-
-
-def test_a_bad_file_at_the_start_leaves_the_table_empty(path: Path) -> None:
-    write(path, 1, 100, bad=True)
-    leases = LeaseFile(path, bytes(32), LIMIT)
-    told = leases.reload_if_changed(100)
-    assert told is not None
-    assert told.error is not None
-    assert len(leases.table) == 0
-
-
-def test_an_absent_file_is_reported_once_and_taken_when_it_comes(path: Path) -> None:
-    leases = LeaseFile(path, bytes(32), LIMIT)
-    told = leases.reload_if_changed(100)
-    assert told is not None
-    assert "is not there" in str(told.error)
-    assert leases.reload_if_changed(110) is None
-    write(path, 1, 120)
-    leases.reload_if_changed(130)
-    assert len(leases.table) == 1
-    path.unlink()
-    told = leases.reload_if_changed(140)
-    assert told is not None
-    assert told.error is not None
-    assert len(leases.table) == 1
-
-
-def test_a_file_that_changes_while_it_is_read_is_left_for_the_next_look(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+@given(LEASES)
+def test_contradictions_are_those_of_neighbours_in_time(
+    leases: list[tuple[str, tuple[int, int], int, int | None, str, str, str]],
 ) -> None:
-    write(path, 1, 100)
-    leases = LeaseFile(path, bytes(32), LIMIT)
-    leases.reload_if_changed(110)
-    write(path, 2, 120)
-    read = snapshots.read_leases
-
-    def read_half(of: Path, max_bytes: int) -> object:
-        rows = read(of, max_bytes)
-        with of.open("a") as file:
-            file.write(LINE.format(9, 9))
-        return rows
-
-    monkeypatch.setattr(snapshots, "read_leases", read_half)
-    assert leases.reload_if_changed(130) is None
-    assert (len(leases.table), leases.error) == (1, None)
-    monkeypatch.setattr(snapshots, "read_leases", read)
-    os.utime(path, (140, 140))
-    leases.reload_if_changed(150)
-    assert len(leases.table) == 3
+    overlaps = ambiguous = 0
+    keys = {(lease[0], lease[1]) for lease in leases}
+    for key in keys:
+        mine = sorted((lease for lease in leases if lease[:2] == key), key=lambda lease: lease[2])
+        for one, other in pairwise(mine):
+            if one[2] == other[2]:
+                ambiguous += (one[4], one[6]) != (other[4], other[6])
+            elif one[3] is not None:
+                overlaps += one[2] + one[3] > other[2]
+    found = contradictions(rows_of(leases))
+    assert (found.overlaps, found.ambiguous) == (overlaps, ambiguous)
 
 
-def test_a_file_beyond_the_bound_is_refused(path: Path) -> None:
-    write(path, 2, 100)
-    leases = LeaseFile(path, bytes(32), 20)
-    told = leases.reload_if_changed(110)
-    assert told is not None
-    assert "larger than 20 bytes" in str(told.error)
+def test_saved_leases_come_back(tmp_path: Path) -> None:
+    rows = rows_of(
+        [
+            ("10.0.0.1", (0, 65_535), 1, None, "A", "g", "pppoe"),
+            ("2001:db8::/56", (1, 9), 2, 3, "ü", "", "ipoe"),
+        ]
+    )  # fmt: skip
+    path = tmp_path / "leases" / "a.parquet"
+    save(path, rows.with_priority(7))
+    assert [one.name for one in path.parent.iterdir()] == ["a.parquet"]
+    assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    back = restore(path)
+    assert back is not None
+    for name in ("high", "low", "bits", "since", "until", "port_from", "port_to", "service", "segment", "access"):
+        assert getattr(back, name).tolist() == getattr(rows, name).tolist(), name
+        assert getattr(back, name).dtype == getattr(rows, name).dtype, name
+    assert [back.subscribers[one] for one in back.subscriber] == ["A", "ü"]
+    assert [back.groups[one] for one in back.group] == ["g", ""]
+    assert back.until[0] == HELD
+
+
+def test_no_leases_come_back_as_none(tmp_path: Path) -> None:
+    save(tmp_path / "a.parquet", rows_of([]))
+    back = restore(tmp_path / "a.parquet")
+    assert back is not None
+    assert len(back) == 0
+    assert restore(tmp_path / "b.parquet") is None
+
+
+def test_many_leases_come_back(tmp_path: Path) -> None:
+    lines = "".join(
+        f"10.{n >> 16}.{n >> 8 & 255}.{n & 255},0,65535,{n},,S{n},,fixed,personal,ipoe\n" for n in range(70_000)
+    )
+    rows = parse_leases((HEADER + lines).encode(), Path("leases.csv"))
+    save(tmp_path / "a.parquet", rows)
+    back = restore(tmp_path / "a.parquet")
+    assert back is not None
+    assert np.array_equal(back.low, rows.low)
+    assert [back.subscribers[one] for one in back.subscriber[::7_000]] == [f"S{n}" for n in range(0, 70_000, 7_000)]
+
+
+def test_a_damaged_or_foreign_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    save(path, rows_of([("10.0.0.1", (0, 65_535), 1, None, "A", "g", "pppoe")]))
+    whole = path.read_bytes()
+    for data in (b"", whole[:-9], b"x" * 100):
+        path.write_bytes(data)
+        with pytest.raises(LeaseFileError, match="is damaged"):
+            restore(path)
+    pyarrow.parquet.write_table(pa.table({"high": [1]}), path)
+    with pytest.raises(LeaseFileError, match="another version"):
+        restore(path)

@@ -1543,3 +1543,222 @@ SELECT
         toString(bit)), bitPositionsToArray(groupBitOr(r.sampling_sources))) AS sampling_sources
 FROM flowtide_all.exporter_1m AS r
 GROUP BY time, exporter;
+
+-- 0013 subscribers
+
+CREATE TABLE IF NOT EXISTS accounting_1d ON CLUSTER c
+(
+    day Date,
+    source LowCardinality(String),
+    made DateTime64(6, 'UTC'),
+    sub_id UInt64,
+    service LowCardinality(String),
+    segment LowCardinality(String),
+    access LowCardinality(String),
+    volume_source LowCardinality(String),
+    in_octets Int64 CODEC(T64, ZSTD(1)),
+    out_octets Int64 CODEC(T64, ZSTD(1))
+)
+ENGINE = ReplicatedMergeTree('/clickhouse/tables/all/{database}/accounting_1d', '{shard}-{replica}')
+PARTITION BY toYYYYMM(day)
+ORDER BY (day, source, made, sub_id, access)
+SETTINGS default_compression_codec = 'ZSTD(1)', replicated_deduplication_window = 100000, replicated_deduplication_window_seconds = 604800, ttl_only_drop_parts = 1, materialize_ttl_recalculate_only = 1;
+
+CREATE OR REPLACE VIEW flowtide_all.accounting_1d ON CLUSTER c AS SELECT * FROM flowtide.accounting_1d;
+
+CREATE TABLE IF NOT EXISTS accounting_import ON CLUSTER c
+(
+    day Date,
+    source LowCardinality(String),
+    made DateTime64(6, 'UTC'),
+    rows UInt64,
+    in_octets Int64,
+    out_octets Int64,
+    checksum String
+)
+ENGINE = ReplicatedMergeTree('/clickhouse/tables/all/{database}/accounting_import', '{shard}-{replica}')
+ORDER BY (day, source, made)
+SETTINGS default_compression_codec = 'ZSTD(1)', replicated_deduplication_window = 100000, replicated_deduplication_window_seconds = 604800, ttl_only_drop_parts = 1, materialize_ttl_recalculate_only = 1;
+
+CREATE OR REPLACE VIEW flowtide_all.accounting_import ON CLUSTER c AS SELECT * FROM flowtide.accounting_import;
+
+CREATE TABLE IF NOT EXISTS subscriber_seen_1d ON CLUSTER c
+(
+    day Date,
+    sub_id UInt64,
+    service LowCardinality(String),
+    segment LowCardinality(String),
+    access LowCardinality(String),
+    made DateTime64(3, 'UTC')
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/all/{database}/subscriber_seen_1d', '{shard}-{replica}', made)
+PARTITION BY toYYYYMM(day)
+ORDER BY (day, sub_id, service, access)
+SETTINGS default_compression_codec = 'ZSTD(1)', replicated_deduplication_window = 100000, replicated_deduplication_window_seconds = 604800, ttl_only_drop_parts = 1, materialize_ttl_recalculate_only = 1;
+
+CREATE OR REPLACE VIEW flowtide_all.subscriber_seen_1d ON CLUSTER c AS SELECT * FROM flowtide.subscriber_seen_1d;
+
+CREATE TABLE IF NOT EXISTS subscriber_name ON CLUSTER c
+(
+    sub_id UInt64,
+    service LowCardinality(String),
+    subscriber String,
+    access LowCardinality(String),
+    since DateTime64(3, 'UTC')
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/all/{database}/subscriber_name', '{shard}-{replica}', since)
+ORDER BY sub_id
+SETTINGS default_compression_codec = 'ZSTD(1)', replicated_deduplication_window = 100000, replicated_deduplication_window_seconds = 604800, ttl_only_drop_parts = 1, materialize_ttl_recalculate_only = 1;
+
+CREATE OR REPLACE VIEW flowtide_all.subscriber_name ON CLUSTER c AS SELECT * FROM flowtide.subscriber_name;
+
+CREATE TABLE IF NOT EXISTS lease_coverage_5m ON CLUSTER c
+(
+    time DateTime('UTC') CODEC(Delta, ZSTD(1)),
+    exporter LowCardinality(String),
+    prefix String,
+    flows Int64 CODEC(T64, ZSTD(1)),
+    octets_est Int64 CODEC(T64, ZSTD(1)),
+    attributed_flows Int64 CODEC(T64, ZSTD(1)),
+    attributed_octets_est Int64 CODEC(T64, ZSTD(1)),
+    ambiguous_flows Int64 CODEC(T64, ZSTD(1)),
+    ambiguous_octets_est Int64 CODEC(T64, ZSTD(1)),
+    unmatched_flows Int64 CODEC(T64, ZSTD(1)),
+    unmatched_octets_est Int64 CODEC(T64, ZSTD(1))
+)
+ENGINE = ReplicatedSummingMergeTree('/clickhouse/tables/{shard}/{database}/lease_coverage_5m', '{replica}', (flows, octets_est, attributed_flows, attributed_octets_est, ambiguous_flows, ambiguous_octets_est, unmatched_flows, unmatched_octets_est))
+PARTITION BY toYYYYMMDD(time, 'Asia/Tokyo')
+ORDER BY (time, exporter, prefix)
+TTL toDateTime(time) + INTERVAL 90 DAY
+SETTINGS default_compression_codec = 'ZSTD(1)', replicated_deduplication_window = 100000, replicated_deduplication_window_seconds = 604800, ttl_only_drop_parts = 1, materialize_ttl_recalculate_only = 1;
+
+CREATE TABLE IF NOT EXISTS flowtide_all.lease_coverage_5m ON CLUSTER c AS flowtide.lease_coverage_5m
+ENGINE = Distributed(c, flowtide, lease_coverage_5m);
+
+CREATE OR REPLACE VIEW v_accounting ON CLUSTER c AS
+SELECT
+    a.day AS day,
+    a.source AS source,
+    a.sub_id AS sub_id,
+    a.service AS service,
+    a.segment AS segment,
+    a.access AS access,
+    a.volume_source AS volume_source,
+    a.in_octets AS in_octets,
+    a.out_octets AS out_octets
+FROM accounting_1d AS a
+WHERE (a.day, a.source, a.made) IN (SELECT day, source, max(made) FROM accounting_import GROUP BY day, source);
+
+CREATE OR REPLACE VIEW flowtide_all.v_accounting ON CLUSTER c AS
+SELECT
+    a.day AS day,
+    a.source AS source,
+    a.sub_id AS sub_id,
+    a.service AS service,
+    a.segment AS segment,
+    a.access AS access,
+    a.volume_source AS volume_source,
+    a.in_octets AS in_octets,
+    a.out_octets AS out_octets
+FROM flowtide_all.accounting_1d AS a
+WHERE (a.day, a.source, a.made) IN (SELECT day, source, max(made) FROM flowtide_all.accounting_import GROUP BY day, source);
+
+CREATE OR REPLACE VIEW v_subscribers_seen ON CLUSTER c AS
+SELECT
+    s.day AS day,
+    s.sub_id AS sub_id,
+    s.service AS service,
+    argMax(s.segment, s.made) AS segment,
+    s.access AS access
+FROM subscriber_seen_1d AS s
+GROUP BY day, sub_id, service, access;
+
+CREATE OR REPLACE VIEW flowtide_all.v_subscribers_seen ON CLUSTER c AS
+SELECT
+    s.day AS day,
+    s.sub_id AS sub_id,
+    s.service AS service,
+    argMax(s.segment, s.made) AS segment,
+    s.access AS access
+FROM flowtide_all.subscriber_seen_1d AS s
+GROUP BY day, sub_id, service, access;
+
+CREATE OR REPLACE VIEW v_user_day ON CLUSTER c AS
+WITH
+    (
+        SELECT mapFromArrays(groupArray(scope), groupArray(told))
+        FROM
+        (
+            SELECT substring(name, length('volume_source:') + 1) AS scope, argMax(value, made) AS told
+            FROM setting
+            WHERE startsWith(name, 'volume_source:')
+            GROUP BY name
+        )
+        WHERE told != ''
+    ) AS chosen
+SELECT
+    u.day AS day,
+    u.sub_id AS sub_id,
+    u.service AS service,
+    u.segment AS segment,
+    u.access AS access,
+    u.volume_source AS volume_source,
+    sum(u.in_octets) AS in_octets,
+    sum(u.out_octets) AS out_octets
+FROM
+(
+    SELECT
+        r.day AS day, r.sub_id AS sub_id, r.service AS service, r.segment AS segment, r.access AS access,
+        'netflow' AS volume_source,
+        if(r.direction = 1, r.octets_est, 0) AS in_octets,
+        if(r.direction = 2, r.octets_est, 0) AS out_octets
+    FROM subscriber_1d AS r
+    UNION ALL
+    SELECT
+        a.day, a.sub_id, a.service, a.segment, a.access, 'accounting', a.in_octets, a.out_octets
+    FROM accounting_1d AS a
+    WHERE (a.day, a.source, a.made) IN (SELECT day, source, max(made) FROM accounting_import GROUP BY day, source)
+) AS u
+WHERE volume_source = if(mapContains(chosen, concat(u.service, '/', u.access)), chosen[concat(u.service, '/', u.access)],
+    if(u.service = 'mobile' OR u.access = 'ipoe', 'accounting', 'netflow'))
+GROUP BY day, sub_id, service, segment, access, volume_source;
+
+CREATE OR REPLACE VIEW flowtide_all.v_user_day ON CLUSTER c AS
+WITH
+    (
+        SELECT mapFromArrays(groupArray(scope), groupArray(told))
+        FROM
+        (
+            SELECT substring(name, length('volume_source:') + 1) AS scope, argMax(value, made) AS told
+            FROM flowtide_all.setting
+            WHERE startsWith(name, 'volume_source:')
+            GROUP BY name
+        )
+        WHERE told != ''
+    ) AS chosen
+SELECT
+    u.day AS day,
+    u.sub_id AS sub_id,
+    u.service AS service,
+    u.segment AS segment,
+    u.access AS access,
+    u.volume_source AS volume_source,
+    sum(u.in_octets) AS in_octets,
+    sum(u.out_octets) AS out_octets
+FROM
+(
+    SELECT
+        r.day AS day, r.sub_id AS sub_id, r.service AS service, r.segment AS segment, r.access AS access,
+        'netflow' AS volume_source,
+        if(r.direction = 1, r.octets_est, 0) AS in_octets,
+        if(r.direction = 2, r.octets_est, 0) AS out_octets
+    FROM flowtide_all.subscriber_1d AS r
+    UNION ALL
+    SELECT
+        a.day, a.sub_id, a.service, a.segment, a.access, 'accounting', a.in_octets, a.out_octets
+    FROM flowtide_all.accounting_1d AS a
+    WHERE (a.day, a.source, a.made) IN (SELECT day, source, max(made) FROM flowtide_all.accounting_import GROUP BY day, source)
+) AS u
+WHERE volume_source = if(mapContains(chosen, concat(u.service, '/', u.access)), chosen[concat(u.service, '/', u.access)],
+    if(u.service = 'mobile' OR u.access = 'ipoe', 'accounting', 'netflow'))
+GROUP BY day, sub_id, service, segment, access, volume_source;

@@ -1,0 +1,63 @@
+"""A sample of recent flows, by which new leases are judged before they are used.
+
+A file of the wrong region or of last month can be as long as the right one; it does not match the traffic.
+"""
+
+import threading
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from enricher.leases import LeaseRows, LeaseTable
+
+_MOST_FLOWS = 65_536  # 2 MB; enough that a hundredth of the octets is seen
+_FLOWS_A_BATCH = 1_024  # a sample spans a minute or so of a busy network, and not one batch
+_LEAST_FLOWS = 100  # fewer that are matched say nothing
+
+_FLOW = np.dtype([("address", "V16"), ("time", "M8[ms]"), ("port", "u2"), ("octets", "f8")])
+
+
+class RecentTraffic:
+    """``note`` is for the thread that enriches, ``share`` for the one that reads leases."""
+
+    def __init__(self, most: int = _MOST_FLOWS) -> None:
+        """``most`` flow ends are remembered; the oldest go first."""
+        self._flows = np.zeros(most, _FLOW)
+        self._noted = 0
+        self._lock = threading.Lock()
+
+    def note(
+        self, addresses: NDArray[np.void], times: NDArray[np.datetime64], ports: NDArray[np.uint16],
+        octets: NDArray[np.int64],
+    ) -> None:  # fmt: skip
+        """One end of some flows: V16 addresses, M8[ms] times, ports and estimated octets; some of them are kept."""
+        step = max(1, -(-len(addresses) // _FLOWS_A_BATCH))
+        rows = slice((self._noted // _FLOWS_A_BATCH) % step, None, step)
+        kept = np.zeros(len(addresses[rows]), _FLOW)
+        for name, values in (("address", addresses), ("time", times), ("port", ports), ("octets", octets)):
+            kept[name] = values[rows]
+        kept = kept[-len(self._flows) :]
+        with self._lock:
+            at = (self._noted + np.arange(len(kept))) % len(self._flows)
+            self._flows[at] = kept
+            self._noted += len(kept)
+
+    def share(self, new: LeaseRows, live: LeaseRows) -> float | None:
+        """A ``snapshots.Coverage``: of the octets that the live leases match, those that the new ones match too."""
+        with self._lock:
+            flows = self._flows[: min(self._noted, len(self._flows))].copy()
+        flows = flows[_matched(live, flows)]
+        if len(flows) < _LEAST_FLOWS:
+            return None
+        every = float(flows["octets"].sum())
+        return float(flows["octets"][_matched(new, flows)].sum()) / every if every else None
+
+
+def _matched(rows: LeaseRows, flows: NDArray[np.void]) -> NDArray[np.bool_]:
+    # Whose they are does not matter, and a name each would take most of the time.
+    nobody = np.zeros(len(rows), "u4")
+    table = LeaseTable.of(replace(rows, subscriber=nobody, subscribers=("",)), b"")
+    addresses, times, ports = (np.ascontiguousarray(flows[name]) for name in ("address", "time", "port"))
+    matched: NDArray[np.bool_] = table.lookup(addresses, times, ports) >= 0
+    return matched
