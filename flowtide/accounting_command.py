@@ -11,8 +11,11 @@ from enricher.subscribers import load_or_make_key, sub_ids
 from flowtide.errors import Failure
 from flowtide.settings import Settings, load
 from flowtide.store_command import store_to_change
+from sinks import StoreRefused
 from sinks.accounting import put_day
 from sinks.accounting_file import AccountingError, read_accounting
+
+_UNKNOWN_TABLE = 60
 
 app = typer.Typer(help="Volumes by user and day as others count them.", no_args_is_help=True)
 
@@ -61,4 +64,8 @@ def import_file(
                 )
     except AccountingError as error:
         raise Failure(str(error)) from None
+    except StoreRefused as error:
+        if error.code != _UNKNOWN_TABLE:
+            raise
+        raise Failure("the store has no tables for it yet: flowtide migrate, or a start, makes them") from None
     typer.echo(f"{sum(len(each.users) for each in days):,} rows of {len(days)} days from {source}")

@@ -37,6 +37,7 @@ Config = Annotated[
     Path | None, typer.Option("--config", "-c", help="TOML file of settings [default: $FLOWTIDE_CONFIG]")
 ]
 _SHOWN = 10  # leases of each kind of difference
+_OF_LOADED = Limits(0.6, 0, 1, 0.01)  # of the file of enricher.leases, which has no settings of its own: as by default
 
 
 @app.command()
@@ -131,12 +132,13 @@ def diff(
 def load_file(
     file: Annotated[Path, typer.Argument(help="a new lease file")],
     source: Annotated[str, typer.Option(help="the source whose file it becomes")] = LEASES,
+    anyway: Annotated[bool, typer.Option("--anyway", help="however much it differs from what is in force")] = False,
     config: Config = None,
 ) -> None:
     """Check a file and put it where the source is read, whole: the enricher takes it at its next look."""
     settings = load(config)
     place = _place(settings, source)
-    rows = _checked(settings, file, source, _in_force(settings, source))
+    rows = _checked(settings, file, source, _in_force(settings, source), anyway=anyway)
     if place.suffix == ".parquet" and file.suffix != ".parquet":
         raise Failure(f"{place} is Parquet, {file} is not")
     draft = place.with_name(f".{place.name}.{os.getpid()}.new")
@@ -189,7 +191,7 @@ def _tell(rows: dict[str, int]) -> None:
         typer.echo(f"{table}: {count:,} rows")
 
 
-def _checked(settings: Settings, file: Path, source: str, live: LeaseRows) -> LeaseRows:
+def _checked(settings: Settings, file: Path, source: str, live: LeaseRows, *, anyway: bool = False) -> LeaseRows:
     """The file's leases, judged by the limits of its source; what flows would lose only a running enricher knows."""
     limits = next(
         (
@@ -197,8 +199,10 @@ def _checked(settings: Settings, file: Path, source: str, live: LeaseRows) -> Le
             for each in settings.enricher.sources
             if each.label == source
         ),
-        Limits(),
+        _OF_LOADED,
     )
+    if anyway:
+        limits = Limits()
     try:
         rows = read_file(file, settings.enricher.lease_file_bytes)
         check(rows, live, limits, file)

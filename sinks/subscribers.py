@@ -94,7 +94,7 @@ def _put(store: Store, table: str, schema: pa.Schema, rows: pa.Table, same: Mapp
     for column in rows.columns:
         digest.update("\0".join(map(str, column.to_pylist())).encode())
     for name, value in same.items():
-        rows = rows.append_column(name, pa.array([value], schema.field(name).type).take(pa.array([0] * len(rows))))
+        rows = rows.append_column(name, pa.repeat(pa.scalar(value, schema.field(name).type), len(rows)))
     rows = rows.select(schema.names).cast(schema)
     for first in range(0, rows.num_rows, MAX_ROWS):
         token = f"{table}/{what}/{digest.hexdigest()}/{first}"

@@ -78,8 +78,8 @@ def test_a_changed_lease_file_is_taken_and_a_bad_one_refused_whole(tmp_path: Pat
         matched = stack.query("SELECT countIf(direction != 0) AS n, uniqExact(sub_id) AS ids FROM flows")[0]
         assert matched["n"] > 0 and matched["ids"] == 2  # the line, and nobody
         leases.write_text(good + "not a prefix,2020-01-01T00:00:00Z,,x,g,fixed,personal,pppoe\n")
-        stack.wait(lambda: "lease file refused" in stack.log.read_text())
-        line = next(line for line in stack.log.read_text().splitlines() if "lease file refused" in line)
+        stack.wait(lambda: "lease source refused" in stack.log.read_text())
+        line = next(line for line in stack.log.read_text().splitlines() if "lease source refused" in line)
         assert "leases.csv" in line and "3" in line and "leases=1" in line
         assert stack.stop() == 0
     finally:

@@ -208,3 +208,8 @@ def test_what_differs_between_two_files() -> None:
     assert named(found.gone, old) == ["10.0.0.4/32"]
     same = difference(new, new)
     assert [len(each) for each in (same.added, same.ended, same.changed, same.gone)] == [0, 0, 0, 0]
+
+
+def test_a_day_on_which_nobody_was_there_is_no_error(known: EmbeddedStore) -> None:
+    nobody = seen_rows(LeaseTable.empty(), *local_day(DAY, TIMEZONE))
+    assert put_seen(known, date(2001, 1, 1), nobody, NOW) == 0
