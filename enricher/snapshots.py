@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from enricher.leases import ACCESSES, HELD, SEGMENTS, SERVICES, LeaseRows
 from enricher.sources import LeaseFileError
+from sinks.segments import written_beside
 
 Coverage = Callable[[LeaseRows, LeaseRows], float | None]
 """(new, in force) -> octets of recent flows that the new leases would match, as a share of those that the ones in
@@ -111,16 +112,12 @@ def save(path: Path, rows: LeaseRows) -> None:
         columns[name] = _dictionary(getattr(rows, name), labels)
     table = pa.table(columns).replace_schema_metadata({"flowtide.leases": _VERSION})
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.new")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
+    with written_beside(path) as draft:
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "wb") as file:
             pyarrow.parquet.write_table(table, file, compression="zstd")
             file.flush()
             os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def restore(path: Path) -> LeaseRows | None:

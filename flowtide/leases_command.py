@@ -1,7 +1,6 @@
 """``flowtide leases``: who held which address, how fresh that is, what a new file would change; and a way out."""
 
 import json
-import os
 import shutil
 import time
 import urllib.error
@@ -28,6 +27,7 @@ from flowtide.query import running_port
 from flowtide.settings import Settings, load
 from flowtide.store_command import store_to_change
 from sinks import StoreRefused, StoreUnavailable
+from sinks.segments import written_beside
 from sinks.subscribers import days_of, erase, local_day, put_names, put_seen
 from sinks.subscribers import rows_of as stored_rows
 
@@ -141,16 +141,13 @@ def load_file(
     rows = _checked(settings, file, source, _in_force(settings, source), anyway=anyway)
     if place.suffix == ".parquet" and file.suffix != ".parquet":
         raise Failure(f"{place} is Parquet, {file} is not")
-    draft = place.with_name(f".{place.name}.{os.getpid()}.new")
     try:
-        shutil.copyfile(file, draft)
-        if place.exists():
-            shutil.copymode(place, draft)
-        draft.replace(place)
+        with written_beside(place) as draft:
+            shutil.copyfile(file, draft)
+            if place.exists():
+                shutil.copymode(place, draft)
     except OSError as error:
         raise Failure(f"{place}: {error.strerror or error}") from None
-    finally:
-        draft.unlink(missing_ok=True)
     typer.echo(f"{len(rows):,} leases in {place}; flowtide leases status says whether they are in force")
 
 

@@ -176,6 +176,17 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
+@contextlib.contextmanager
+def written_beside(path: Path) -> Iterator[Path]:
+    """A name to write to; the file gets its own at the end, and nothing is left of it after an error."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        yield draft
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
 def write_atomic(path: Path, data: bytes) -> None:
     """Replace a small file: either the old or the new content survives a power cut."""
     _write_aside(path, data).rename(path)

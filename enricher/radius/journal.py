@@ -12,6 +12,8 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from sinks.segments import sync_folder
+
 _FRAME = struct.Struct("<II")
 _MOST_BYTES = 64 << 20  # of a record; a larger length is damage
 _LOG, _SNAPSHOT, _DRAFT = ".log", ".snapshot", ".draft"
@@ -80,7 +82,7 @@ class Journal:
         self.number += 1
         path = self._path(self.number, _LOG)
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
-        _sync_folder(self._folder)
+        sync_folder(self._folder)
         if self._fd >= 0:
             os.close(self._fd)
         self._fd, self.bytes = fd, 0
@@ -97,7 +99,7 @@ class Journal:
             file.flush()
             os.fsync(file.fileno())
         draft.rename(self._path(number, _SNAPSHOT))
-        _sync_folder(self._folder)
+        sync_folder(self._folder)
         for ending in (_LOG, _SNAPSHOT):
             for old in _numbers(self._folder, ending):
                 if old < number:
@@ -142,11 +144,3 @@ def _write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

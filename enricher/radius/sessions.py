@@ -120,6 +120,10 @@ class Sessions:
         """All leases."""
         return self._columns.rows()
 
+    def forget_changes(self) -> None:
+        """As ``take_changes``, for who has taken everything."""
+        self._changed.clear()
+
     def take_changes(self) -> tuple[LeaseRows, list[Gone]]:
         """All leases of the prefixes that changed since the last call, and the prefixes without any left."""
         slots, gone = [], []
@@ -133,7 +137,7 @@ class Sessions:
             slots += own
             if not own:
                 gone.append((prefix >> 72, prefix >> 8 & (2**64 - 1), prefix & 0xFF))
-        self._changed.clear()
+        self.forget_changes()
         return self._columns.rows(slots), gone
 
     def sums(self) -> Sums:

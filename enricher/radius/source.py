@@ -16,7 +16,7 @@ from enricher.radius.journal import Journal
 from enricher.radius.packet import PacketError, parse
 from enricher.radius.server import AccountingServer, Request
 from enricher.radius.session import Session
-from enricher.radius.sessions import Gone, Sessions
+from enricher.radius.sessions import Sessions
 from enricher.radius.settings import RadiusSettings, secrets_of
 from enricher.radius.usage import DailyUsage
 from enricher.sources import SourceStatus
@@ -66,13 +66,8 @@ class RadiusSource:
             if self._told == self._sessions.version:
                 return None
             self._told = self._sessions.version
+            self._sessions.forget_changes()  # all is told; who asks compares
             return self._sessions.rows().with_priority(self.priority)
-
-    def take_changes(self) -> tuple[LeaseRows, list[Gone]]:
-        """Instead of ``poll``: all leases of the prefixes that changed since the last call, and those without any."""
-        with self._lock:
-            rows, gone = self._sessions.take_changes()
-        return rows.with_priority(self.priority), gone
 
     def status(self, now: float) -> SourceStatus:
         """Stale when no record came for as long as a session may be silent."""

@@ -4,9 +4,7 @@ Each file is written beside its place and renamed, so that a reader sees the old
 """
 
 import csv
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from flowtide.simulator.leases import LEASE_COLUMNS, Leases
 from flowtide.simulator.population import ACCESSES, SEGMENTS, SERVICES, Population
 from flowtide.simulator.scenario import ExporterPlan
 from flowtide.simulator.templates import INTERFACES
+from sinks.segments import written_beside
 
 PORTS = ("port_from", "port_to")
 """Further columns where an address is shared: first and last port of the subscriber, both included."""
@@ -41,17 +40,6 @@ _SPEED = 100_000_000_000  # bits a second of every simulated interface
 
 DayOctets = Callable[[int], NDArray[np.int64]]
 """Of a day's number: octets [from, to] of all users, (n, 2)."""
-
-
-@contextmanager
-def written_beside(path: Path) -> Iterator[Path]:
-    """A name to write to; the file gets its own at the end, and nothing is left of it after an error."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        yield draft
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def lease_table(leases: Leases) -> pa.Table:

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from flowtide.simulator.feeds import written_beside
 from flowtide.simulator.leases import Leases
 from flowtide.simulator.population import Population
+from sinks.segments import written_beside
 
 COLUMNS4 = (
     "address", "hwaddr", "client_id", "valid_lifetime", "expire", "subnet_id", "fqdn_fwd", "fqdn_rev", "hostname",

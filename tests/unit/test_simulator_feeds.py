@@ -18,6 +18,7 @@ from flowtide.simulator.kea import COLUMNS4, COLUMNS6, write_kea4, write_kea6
 from flowtide.simulator.leases import Leases, lease
 from flowtide.simulator.population import Population, populate
 from flowtide.simulator.scenario import ExporterPlan, PeoplePlan
+from sinks.segments import written_beside
 
 BEGIN = int(datetime(2024, 6, 3, tzinfo=UTC).timestamp() * 1000)
 DAY = 86_400_000
@@ -75,7 +76,7 @@ def test_a_shared_address_has_its_ports(tmp_path: Path) -> None:
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("old")
-    with pytest.raises(RuntimeError), feeds.written_beside(path) as draft:
+    with pytest.raises(RuntimeError), written_beside(path) as draft:
         draft.write_text("half")
         raise RuntimeError
     assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {"file": "old"}

@@ -5,7 +5,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from enricher.leases import HELD, LeaseRows
@@ -35,6 +35,7 @@ def rows_of(leases: list[tuple[str, tuple[int, int], int, int | None, str, str, 
 
 
 @given(LEASES)
+@settings(deadline=None)
 def test_contradictions_are_those_of_neighbours_in_time(
     leases: list[tuple[str, tuple[int, int], int, int | None, str, str, str]],
 ) -> None:
