@@ -1,17 +1,20 @@
 """Decoding alone: ``python -m bench.decode`` prints flows a second and CPU-seconds per million flows.
 
-Datagrams are made before the clock starts, numbered as an exporter numbers them.  Groups are as large as the decoder
-makes them, about 64 k rows; records of one layout are decoded together, so the last lines have 2 to 2,000 layouts.
+Datagrams are made before the clock starts, numbered as an exporter numbers them, and lie in slabs of 1,024 as the
+receiver hands them over.  Groups are as large as the decoder makes them, about 64 k rows; records of one layout are
+decoded together, so the last lines have 2 to 2,000 layouts.
 """
 
+import socket
 import struct
 import time
 from dataclasses import dataclass
 
 import numpy as np
 
-from collector.datagrams import Datagrams
+from collector.datagrams import NAME_OCTETS, Datagrams, Slots
 from collector.decoder import Decoder
+from collector.recvmmsg import Addresses
 from collector.settings import DecoderSettings
 
 Fields = tuple[tuple[int, int], ...]
@@ -25,7 +28,8 @@ NAMED: Fields = (*IPFIX[:9], (96, VARIABLE), *IPFIX[9:])
 V5: Fields = ((8, 4), (12, 4), (15, 4), (10, 2), (14, 2), (2, 4), (1, 4), (22, 4), (21, 4), (7, 2), (11, 2), (210, 1),
               (6, 1), (4, 1), (5, 1), (16, 2), (17, 2), (9, 1), (13, 1), (210, 2))  # fmt: skip
 _NOW = 1_700_000_000
-_READ = 46  # datagrams of one read of the receiver at 18 k/s
+_READ = 1_024  # datagrams of one read of a busy receiver
+_SLOT = 2_048  # octets, more than any of the datagrams
 _NAME_OCTETS = 20  # at most
 _SAMPLES = 6  # of an sFlow datagram: more do not fit into 1,472 octets
 
@@ -40,12 +44,16 @@ class Load:
     records: int  # a datagram
     exporters: int = 3
     layouts: int = 1  # exporters have them in turn
+    templates: int = 1  # of each exporter, in use in turn; beyond the first, of the layouts in turn
     extra: tuple[str, ...] = ()
 
 
 LOADS = (
     Load("NetFlow v9, 28 records a datagram", 9, V9, 28),
     Load("NetFlow v9, 28 records, 200 exporters", 9, V9, 28, 200),
+    Load("NetFlow v9, 3 records", 9, V9, 3, 8),
+    Load("NetFlow v9, 100 x 20 templates, 12 layouts, 10 records", 9, V9, 10, 100, 12, 20),
+    Load("the same, 3 records", 9, V9, 3, 100, 12, 20),
     Load("NetFlow v5, 30 records", 5, V5, 30),
     Load("IPFIX fixed length, 18 records", 10, IPFIX, 18),
     Load("IPFIX with a variable field, 18 records", 10, NAMED, 18),
@@ -80,22 +88,37 @@ def _bodies(load: Load) -> list[bytes]:
     ]
 
 
-def _message(load: Load, body: bytes, number: int, units: int, sequence: int) -> memoryview:
+def _message(load: Load, body: bytes, number: int, units: int, sequence: int) -> bytes:
     if load.version == 5:
-        return memoryview(struct.pack("!HHIIIIBBH", 5, units, 3_600_000, _NOW, 0, sequence, 0, 1, 0) + body)
+        return struct.pack("!HHIIIIBBH", 5, units, 3_600_000, _NOW, 0, sequence, 0, 1, 0) + body
     whole = struct.pack("!HH", number, len(body) + 4) + body
     head = (
         struct.pack("!HHIIII", 9, units, 3_600_000, _NOW, sequence, 1)
         if load.version == 9
         else struct.pack("!HHIII", 10, 16 + len(whole), _NOW, sequence, 1)
     )
-    return memoryview(head + whole)
+    return head + whole
 
 
-def _template(load: Load, exporter: int) -> bytes:
+def _templates(load: Load, exporter: int) -> bytes:
     # Elements that nobody knows tell the layouts apart; they have no octets, so that all records are of one size.
-    fields = (*load.fields, (30_000 + exporter % load.layouts, 0)) if load.layouts > 1 else load.fields
-    return struct.pack("!HH", 256, len(fields)) + b"".join(struct.pack("!HH", *each) for each in fields)
+    found = []
+    for number in range(load.templates):
+        layout = 30_000 + (exporter + number) % load.layouts
+        fields = (*load.fields, (layout, 0)) if load.layouts > 1 else load.fields
+        found.append(struct.pack("!HH", 256 + number, len(fields)) + b"".join(struct.pack("!HH", *f) for f in fields))
+    return b"".join(found)
+
+
+def slab(senders: list[str], payloads: list[bytes]) -> Datagrams:
+    """A read of the receiver; addresses are of IPv4."""
+    memory = np.zeros((len(payloads) + 1) * _SLOT, "u1")
+    names = np.zeros((len(payloads), NAME_OCTETS), "u1")
+    for index, (sender, payload) in enumerate(zip(senders, payloads, strict=True)):
+        memory[index * _SLOT : index * _SLOT + len(payload)] = np.frombuffer(payload, "u1")
+        names[index, :8] = np.frombuffer(struct.pack("=H2x4s", socket.AF_INET, socket.inet_aton(sender)), "u1")
+    lengths = np.array([len(payload) for payload in payloads], "i8")
+    return Datagrams.of(Slots(memory, _SLOT, lengths, names, Addresses().__getitem__), _NOW * 1000)
 
 
 def datagrams(load: Load, flows: int) -> list[Datagrams]:
@@ -106,18 +129,19 @@ def datagrams(load: Load, flows: int) -> list[Datagrams]:
     sequences = [0] * load.exporters
     if load.version != 5:
         kind = 0 if load.version == 9 else 2
-        announced = [_message(load, _template(load, number), kind, 1, 0) for number in range(load.exporters)]
-        reads.append(Datagrams(names, announced, _NOW * 1000))
+        announced = [_message(load, _templates(load, number), kind, 1, 0) for number in range(load.exporters)]
+        reads.append(slab(names, announced))
         sequences = [int(load.version == 9)] * load.exporters  # v9 counts messages, the others records
     units = 1 if load.version == 9 else load.records
     count = flows // load.records
     for first in range(0, count, _READ):
         chosen = [number % load.exporters for number in range(first, min(first + _READ, count))]
         payloads = []
-        for number in chosen:
-            payloads.append(_message(load, bodies[number], 256, load.records, sequences[number]))
+        for place, number in enumerate(chosen, first):
+            template = 256 + place // load.exporters % load.templates
+            payloads.append(_message(load, bodies[number], template, load.records, sequences[number]))
             sequences[number] += units
-        reads.append(Datagrams([names[number] for number in chosen], payloads, _NOW * 1000))
+        reads.append(slab([names[number] for number in chosen], payloads))
     return reads
 
 
@@ -137,9 +161,9 @@ def sampled(samples: int) -> list[Datagrams]:
                 struct.pack("!IIIIIIII", 1 + _SAMPLES * number + n, 3, 1000, 1000 * n, 0, 3, 4, 1) + record
                 for n in range(_SAMPLES)
             ]
-            payloads.append(memoryview(agent + b"".join(struct.pack("!II", 1, len(b)) + b for b in bodies)))
+            payloads.append(agent + b"".join(struct.pack("!II", 1, len(b)) + b for b in bodies))
         names = [f"10.0.0.{number % 3}" for number in range(first, first + _READ)]
-        reads.append(Datagrams(names, payloads, _NOW * 1000))
+        reads.append(slab(names, payloads))
     return reads
 
 

@@ -52,7 +52,7 @@ VARIANTS: dict[str, Callable[[str], str]] = {
     "ORDER BY (five minutes, sub_id, ts)": order("(toStartOfFiveMinutes(ts), sub_id, ts)"),
     "ORDER BY (hour, sub_id, ts)": order("(toStartOfHour(ts), sub_id, ts)"),
     f"without {len(_NARROW)} of the columns": narrow,
-    "min_parts_to_merge_at_once = 0": setting("min_parts_to_merge_at_once", 0),
+    "merge_selector_base = 5": setting("merge_selector_base", 5),
 }
 
 

@@ -15,9 +15,9 @@ from collector import metrics
 from collector.batcher import cut
 from collector.decoder import Count
 from collector.ledger import Ledger
-from sinks import RAW_STREAM, Bus, BusFull
+from sinks import RAW_STREAM, Bus, BusFull, Parts
 from sinks.batch import Batch
-from sinks.codec import Compression, encode, encode_observation
+from sinks.codec import Chosen, encode_observation, encode_parts
 from sinks.delivery import RawHeaders
 from sinks.schema import RAW
 from sinks.telemetry import limited
@@ -33,7 +33,7 @@ _KEPT = 65_536  # rows of a table that wait for room on the bus, about 30 MB; be
 class Publisher:
     """Appends to the raw stream; owned by the decoding thread."""
 
-    def __init__(self, bus: Bus, collector: str, compression: Compression, *, history: bool = False) -> None:
+    def __init__(self, bus: Bus, collector: str, compression: Chosen, *, history: bool = False) -> None:
         """Sequences go on where the log ends, whoever wrote it: they only ever grow.
 
         ``history``: the messages are marked as rows of a past, which say nothing of how late this moment's are.
@@ -85,7 +85,8 @@ class Publisher:
             )  # fmt: skip
             self._ledger.intend(partition, headers.sequence, len(part), sum(dropped.values()))
             try:
-                self._append(partition, headers, encode(part, RAW, self._compression))
+                compression = self._producer.compression() if self._compression == "auto" else self._compression
+                self._append(partition, headers, encode_parts(part, RAW, compression, runs=True))
             except BusFull as full:
                 _count_by_minute(dropped, part)
                 self._ledger.refused()
@@ -164,7 +165,7 @@ class Publisher:
             return False
         return True
 
-    def _append(self, partition: int, headers: RawHeaders, body: bytes) -> None:
+    def _append(self, partition: int, headers: RawHeaders, body: bytes | Parts) -> None:
         self._producer.publish(partition, headers.encode(), body)
         self._sequence[partition] += 1
 

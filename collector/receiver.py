@@ -41,6 +41,8 @@ _SHORT_NAP = 0.002
 _STAY_SECONDS = 0.01  # of such a call; also how long datagrams may wait for a decoder that is idle
 _QUIET = struct.pack("@ll", 0, 5_000)  # struct timeval: such a call ends when nothing came for 5 ms
 _SHORTEST_NAP = 0.000_1  # the kernel's timer slack is half of this; shorter naps only burn the processor
+_GATHER_SECONDS = 0.05
+"""How long the first datagram of a slab waits for others: few at a time cost the decoder several times more."""
 _POLL_SECONDS = 0.5  # only bounds how late a missed wake-up would be noticed
 _FAIR_SHARE = 4  # with several sockets, one may take this part of a slab before the next has its turn
 
@@ -148,8 +150,7 @@ class SlabReceiver:
     """``recvmmsg`` into slabs.
 
     Slabs go round: free -> filling (reading thread) -> full -> reading (decoder's thread) -> free.  The filling slab
-    is handed over when it is full or when the decoder waits, so a busy decoder gets large groups and an idle one
-    gets datagrams at once.
+    is handed over when it is full, or when the decoder waits and its first datagram came _GATHER_SECONDS ago.
     """
 
     def __init__(
@@ -261,7 +262,7 @@ class SlabReceiver:
         capacity = min(bound.granted_bytes for bound in self._sockets) / _CHARGED_BYTES
         longest = self._settings.max_nap_seconds
         rate, before, came, wait = float(_SUDDEN_RATE), time.monotonic(), 0, 0.0
-        slab = self._take_free()
+        slab, since = self._take_free(), 0.0  # when its first datagram came
         while slab is not None and not self._stopping:
             more, came_now = False, 0
             for fd in fds:
@@ -270,19 +271,20 @@ class SlabReceiver:
                 more |= got == share
             if len(fds) > 1:
                 fds.rotate(-1)  # the first to be read has the most room
+            now = time.monotonic()
             if came_now:
                 slab.filled_ms = time.time_ns() // 1_000_000
-            if slab.room() == 0 or (self._hungry and slab.count):
+                since = since or now
+            if slab.room() == 0 or (self._hungry and slab.count and now - since >= _GATHER_SECONDS):
                 more |= slab.room() == 0
-                slab = self._hand_over(slab)
+                slab, since = self._hand_over(slab), 0.0
             came += came_now
             if more or slab is None:
                 continue
             if not came_now:
-                self._sleep(poll, slab)
+                self._sleep(poll, since + _GATHER_SECONDS - now if slab.count else _POLL_SECONDS)
                 wait = 0.0
                 continue
-            now = time.monotonic()
             # A falling rate is believed slowly, a rising one at once.
             rate, before, came = max(came / max(now - before, 1e-6), rate * 0.9), now, 0
             nap = nap_seconds(capacity, rate, longest)
@@ -294,11 +296,12 @@ class SlabReceiver:
             with self._changed:
                 self._full.append(slab)
 
-    def _sleep(self, poll: select.poll, slab: Slab) -> None:
+    def _sleep(self, poll: select.poll, seconds: float) -> None:
+        """Until a datagram comes, the decoder waits or, when it waits already, for so long."""
         self._sleeping = True
         # Asked after the flag is up: a decoder that became hungry before it does not wake us.
-        if not (self._stopping or (self._hungry and slab.count)):
-            poll.poll(_POLL_SECONDS * 1000)
+        if not self._stopping:
+            poll.poll(max(0.0, seconds if self._hungry else _POLL_SECONDS) * 1000)
         self._sleeping = False
         with contextlib.suppress(BlockingIOError):
             os.read(self._wake_out, 4096)

@@ -17,14 +17,13 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.datagrams import Datagrams
+from collector.datagrams import NAME_OCTETS, Datagrams, Slots
 from collector.ledger import UNTOUCHED
 
 LARGEST = 65_536
 """Octets of a slot that no UDP datagram overflows (65,507 over IPv4, RFC 768)."""
 
 _MSG_TRUNC = 0x20
-_NAME_BYTES = 28  # struct sockaddr_in6, the longest a UDP socket gives
 _PAGE = mmap.PAGESIZE
 _MAP_NORESERVE = 0x4000  # not in Python's mmap before 3.13; untouched pages must not count as committed
 _MAX_INTERNED = 65_536  # exporter addresses; a flood of spoofed ones must not grow without end
@@ -150,25 +149,23 @@ class Slab:
         self.serial = 0  # of this filling, counted over all slabs
         self.filled_ms = 0  # Unix milliseconds of the last read, set by who fills
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
-        self._memory = mmap.mmap(-1, slots * slot_bytes, flags=flags)
+        # One slot more, untouched: octets of a set may be copied together with what lies behind it.
+        self._memory = mmap.mmap(-1, (slots + 1) * slot_bytes, flags=flags)
         # With huge pages one small datagram would cost 2 MiB.
         self._memory.madvise(mmap.MADV_NOHUGEPAGE)
-        self._view = memoryview(self._memory)
-        self._starts: NDArray[np.int64] = np.arange(slots, dtype=np.int64) * slot_bytes
-        self._start_list: list[int] = self._starts.tolist()
+        self._octets = np.frombuffer(self._memory, "u1")
 
-        base = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
         indexes = np.arange(slots)
-        self._names = np.zeros((slots, _NAME_BYTES), np.uint8)
+        self._names = np.zeros((slots, NAME_OCTETS), np.uint8)
         self._vectors = np.zeros(slots, _VECTOR)
-        self._vectors["base"] = base + self._starts
+        self._vectors["base"] = self._octets.ctypes.data + indexes * slot_bytes
         self._vectors["length"] = slot_bytes
         if messages is None:
             messages = np.zeros(slots, MESSAGE)
         self._messages = messages
         messages["length"] = UNTOUCHED
-        messages["name"] = self._names.ctypes.data + indexes * _NAME_BYTES
-        messages["name_length"] = _NAME_BYTES
+        messages["name"] = self._names.ctypes.data + indexes * NAME_OCTETS
+        messages["name_length"] = NAME_OCTETS
         messages["iov"] = self._vectors.ctypes.data + indexes * _VECTOR.itemsize
         messages["iov_length"] = 1
         self._pointer: int = messages.ctypes.data
@@ -210,17 +207,16 @@ class Slab:
         return came
 
     def datagrams(self, addresses: Addresses) -> Datagrams:
-        """All datagrams held, as views that are valid until ``clear``."""
+        """All datagrams held, valid until ``clear``."""
         count = self.count
-        ends = self._starts[:count] + self._lengths[:count]
-        view = self._view
-        payloads = [view[start:end] for start, end in zip(self._start_list, ends.tolist(), strict=False)]
         names = self._names[:count]
         names[:, 2:4] = 0  # the port is no part of an exporter's identity
-        keys: list[bytes] = names.view(f"V{_NAME_BYTES}")[:, 0].tolist()
-        cut = self._flags[:count] & _MSG_TRUNC
-        truncated = frozenset(np.flatnonzero(cut).tolist()) if cut.any() else frozenset[int]()
-        return Datagrams(list(map(addresses.__getitem__, keys)), payloads, self.filled_ms, truncated)
+        cut = self._flags[:count] & _MSG_TRUNC != 0
+        slots = Slots(
+            self._octets, self.slot_bytes, self._lengths[:count].astype("i8"), names, addresses.__getitem__,
+            cut if cut.any() else None,
+        )  # fmt: skip
+        return Datagrams.of(slots, self.filled_ms)
 
     def octets(self) -> int:
         """Payload octets held."""
@@ -233,7 +229,7 @@ class Slab:
     def clear(self) -> None:
         """Forget all datagrams; views of them must not be read any more."""
         # The kernel wrote the lengths it used over the lengths it may use.
-        self._name_lengths[: self.count] = _NAME_BYTES
+        self._name_lengths[: self.count] = NAME_OCTETS
         self._lengths[: self.count] = UNTOUCHED  # what the ledger counts of a slab
         self._names[: self.count] = 0  # a shorter IPv4 name must not keep the end of an IPv6 one
         if self.used_bytes > self.count * _PAGE:

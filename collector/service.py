@@ -25,13 +25,15 @@ from collector.receiver import ReceiverCounts, ledger_shape, make_receiver
 from collector.settings import CollectorSettings
 from collector.sockets import BoundSocket
 from sinks import Bus
-from sinks.codec import Compression
+from sinks.allocation import keep_freed
+from sinks.codec import Chosen
 from sinks.segments import write_atomic
 from sinks.telemetry import limited
 
 log = structlog.get_logger("collector")
 
 _READ_SECONDS = 0.05
+_GROUPS = 4  # batches collected at once, at most; about 9 MB each as columns
 _NOTES_SECONDS = 2.0  # counters reach SQL this often
 _STATE_SECONDS = 10.0  # templates learnt since are learnt again after a crash
 
@@ -45,12 +47,13 @@ class Collector:
         sockets: Sequence[BoundSocket],
         settings: CollectorSettings,
         state_file: Path,
-        compression: Compression = "lz4",
+        compression: Chosen = "lz4",
     ) -> None:
         """``state_file`` keeps templates, samplers and kernel counters over restarts; a bad one is left aside."""
         self._sockets, self._settings, self._state_file = sockets, settings, state_file
-        self._decoder = Decoder(settings.decoder, settings.id, Admission(settings.admission))
+        self._decoder = Decoder(settings.decoder, settings.id, Admission(settings.admission), bus.partitions)
         self._interfaces = InterfaceFile(Path(settings.interfaces)) if settings.interfaces else None
+        self._full_rows = settings.decoder.rows * min(bus.partitions, _GROUPS)  # a batch has rows of one partition
         self._publisher = Publisher(bus, settings.id, compression)
         self._ledger = self._open_ledger()
         self._receiver = make_receiver(sockets, settings.receiver, self._ledger)
@@ -63,6 +66,7 @@ class Collector:
 
     def run(self, stop: threading.Event) -> None:
         """Receive until ``stop``; then what was received is decoded, published and flushed."""
+        keep_freed()
         self._restore()
         self._read_interfaces()
         # NumPy imports this at the first batch, 30 ms that a default socket buffer does not last.
@@ -108,7 +112,7 @@ class Collector:
                 self._publisher.note("decode", "unforeseen_errors", 1)
                 limited(log.error, "decode", "datagrams not decoded: please report", error=str(error), exc_info=True)
             self._mark()
-        full = self._decoder.waiting() >= self._settings.decoder.rows
+        full = self._decoder.waiting() >= self._full_rows
         if full or now - self._group_since >= self._settings.group_seconds:
             self._flush()
             self._group_since = now

@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from dashboards.asked import StoreUrl
 from dashboards.console.passwords import PasswordError, parse
 from sinks.listening import host_and_port
 
@@ -26,11 +27,15 @@ class ConsoleSettings(BaseModel):
     listen: str = Field(
         "127.0.0.1:8080", description="HOST:PORT, with a busy port the next free one; empty: no console"
     )
-    store_url: str = Field(
+    store_url: StoreUrl = Field(
         "", description="http(s)://HOST:PORT that answers the panels; empty: the stack's own port, or store.url"
     )
     store_user: str = Field("reader", description="who asks there: an account that may only read")
     store_password: SecretStr = Field(SecretStr(""), description="of that account")
+    alerts_url: str = Field(
+        "", pattern="^(https?://.+)?$", description="http(s)://HOST:PORT of who evaluates the alert rules; empty: the"
+        " stack's own, if it does"
+    )  # fmt: skip
     users: dict[str, SecretStr] = Field(
         {}, description='who may look, as {ann = "scrypt$..."}; flowtide console --hash makes the text'
     )
@@ -80,13 +85,6 @@ class ConsoleSettings(BaseModel):
         if user.lower() in ("", "admin"):
             raise ValueError(f"{user!r}: name an account that may only read, as reader of flowtide serve")
         return user
-
-    @field_validator("store_url")
-    @classmethod
-    def _asked_over_http(cls, url: str) -> str:
-        if url and not url.startswith(("http://", "https://")):
-            raise ValueError(f"{url!r}: write http://HOST:PORT or https://HOST:PORT")
-        return url
 
     @model_validator(mode="after")
     def _not_open_to_all(self) -> Self:

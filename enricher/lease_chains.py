@@ -63,12 +63,15 @@ class Chains:
     whole: I8 | None  # by prefix number: the block of all its ports, or -1; None: the number itself
     levels: tuple[PortLevel, ...]
     starts: I8 | None  # by block: its first lease; None: each block has exactly one
-    record: NDArray[np.int64]  # (leases + 1, 4): since, until (Unix milliseconds), sub_id, profile; last that of -1
+    since: I8  # by lease, Unix milliseconds; here and below the last row is that of -1
+    until: I8
+    sub_id: U8
+    profile: NDArray[np.uint32]
     contested: I8 | None  # until when another subscriber claims it too; None: no lease is contested
     overlaps: int  # leases whose own ``to`` was later than the begin of the next
 
     def __len__(self) -> int:
-        return len(self.record) - 1
+        return len(self.since) - 1
 
     def held(self, rows: I8, numbers: I8, when: I8, ports: NDArray[np.uint16] | None) -> I8:
         """The lease of each prefix number for the time and the port (None: 0) of these rows, or -1."""
@@ -101,11 +104,11 @@ class Chains:
                 prefix[at], port_from[at], port_to[at] = level.prefixes, level.ports, level.last
         block = np.arange(blocks) if self.starts is None else np.repeat(np.arange(blocks), np.diff(self.starts))
         high, low, bits = self.prefixes.prefixes()
-        number, record = prefix[block], self.record[:-1]
+        number = prefix[block]
         return Claims(
             high[number], low[number], bits[number], port_from[block], port_to[block],
-            np.zeros(len(self), "u1"), record[:, 0], record[:, 1], record[:, 2].view("u8"),
-            record[:, 3].astype("u4"), np.full(len(self), NEVER) if self.contested is None else self.contested,
+            np.zeros(len(self), "u1"), self.since[:-1], self.until[:-1], self.sub_id[:-1],
+            self.profile[:-1], np.full(len(self), NEVER) if self.contested is None else self.contested,
         )  # fmt: skip
 
     def count(self, numbers: I8) -> int:
@@ -121,24 +124,25 @@ class Chains:
     @property
     def nbytes(self) -> int:
         """Memory of its arrays."""
-        arrays = (self.whole, self.starts, self.record, self.contested)
+        arrays = (self.whole, self.starts, self.since, self.until, self.sub_id, self.profile, self.contested)
         levels = sum(level.nbytes for level in self.levels)
         return self.prefixes.nbytes + levels + sum(array.nbytes for array in arrays if array is not None)
 
     def _of_block(self, blocks: I8, at: I8) -> I8:
         lease = blocks if self.starts is None else self._newest(self.starts, blocks, at)
-        record = np.take(self.record, lease, axis=0, mode="clip")
-        return np.where((record[:, 0] <= at) & (at < record[:, 1]), lease, -1)
+        held = np.take(self.since, lease, mode="clip") <= at
+        held &= at < np.take(self.until, lease, mode="clip")
+        return lease if held.all() else np.where(held, lease, -1)
 
     def _newest(self, starts: I8, blocks: I8, at: I8) -> I8:
-        """Each block's last lease that began by then; when none did one that ``record`` refuses."""
+        """Each block's last lease that began by then; when none did one that is not held then."""
         first, stop = starts[blocks], starts[blocks + 1]
         newest = np.where(first < stop, stop - 1, len(self))
-        pending = np.flatnonzero((stop - first > 1) & (self.record[newest, 0] > at))  # most flows are of now
+        pending = np.flatnonzero((stop - first > 1) & (self.since[newest] > at))  # most flows are of now
         low, high, when = first[pending] + 1, stop[pending] - 1, at[pending]
         while (low < high).any():  # binary search, all rows in step
             middle = (low + high) >> 1
-            begun = (low < high) & (self.record[middle, 0] <= when)
+            begun = (low < high) & (self.since[middle] <= when)
             high = np.where(begun | (low >= high), high, middle)
             low = np.where(begun, middle + 1, low)
         newest[pending] = low - 1
@@ -171,16 +175,15 @@ def settle(claims: Claims) -> Chains:
         pieces, since, until = _pieces(block, chain & (1 << _PRIORITY_BITS) - 1, since, until)
         order, block, contested = order[pieces], block[pieces], contested[pieces]
     single = len(block) == blocks and not (block[1:] == block[:-1]).any()
-    # What one flow needs of its lease lies in one cache line: each line not in the cache costs as much as the hash.
-    record = np.zeros((len(order) + 1, 4), "i8")
-    for column, values in enumerate((since, until, claims.sub_id[order].view("i8"), claims.profile[order])):
-        record[:-1, column] = values
     return Chains(
         prefixes=prefixes,
         whole=whole,
         levels=levels,
         starts=None if single else np.searchsorted(block, np.arange(blocks + 1)),
-        record=record,
+        since=np.append(since, 0),
+        until=np.append(until, 0),
+        sub_id=np.append(claims.sub_id[order], np.uint64(0)),
+        profile=np.append(claims.profile[order], np.uint32(0)),
         contested=contested if (contested != NEVER).any() else None,
         overlaps=overlaps,
     )

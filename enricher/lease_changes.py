@@ -32,20 +32,20 @@ class Overlay:
 
     claims: Claims
     chains: Chains
-    moved: NDArray[np.int32]  # by prefix number of the base: its number here, _UNMOVED, or _GONE
+    moved: NDArray[np.int32]  # by number of ``prefixes``: its number here, _UNMOVED, or _GONE
     replaced: int  # leases of the base that count no longer
     prefixes: PrefixTable  # those of the base, then those that are only here
-    strangers: I8  # of these the number here
 
     def held(self, base: Chains, rows: I8, numbers: I8, when: I8, ports: NDArray[np.uint16] | None) -> I8:
         """As ``Chains.held`` for a number of ``prefixes``; leases of the overlay follow those of the base."""
         if not numbers.size:
             return numbers
-        if numbers[0] >= base.prefixes.size:
-            return self._mine(base, rows, self.strangers[numbers - base.prefixes.size], when, ports)
-        lease = base.held(rows, numbers, when, ports)
         number = np.take(self.moved, numbers, mode="clip")
         moved = np.flatnonzero(number != _UNMOVED)
+        if base.prefixes.size:  # whatever it says of those that have moved, or are only here, does not count
+            lease = base.held(rows, np.minimum(numbers, base.prefixes.size - 1) if moved.size else numbers, when, ports)
+        else:
+            lease = np.empty(len(rows), "i8")
         lease[moved] = -1
         here = moved[number[moved] != _GONE]
         lease[here] = self._mine(base, rows[here], number[here].astype("i8"), when, ports)
@@ -73,7 +73,7 @@ def overlaid(base: Chains, before: Overlay | None, claims: Claims, gone: Prefixe
     numbers = numbers[numbers >= 0]
     moved, replaced = np.full(base.prefixes.size, _UNMOVED, "i4"), 0
     if before is not None:
-        moved[before.moved != _UNMOVED] = _GONE
+        moved[before.moved[: len(moved)] != _UNMOVED] = _GONE
         replaced = before.replaced
         kept = before.claims
         claims = Claims.concat((kept.take(named.numbers(kept.high, kept.low, kept.bits) < 0), claims))
@@ -85,9 +85,9 @@ def overlaid(base: Chains, before: Overlay | None, claims: Claims, gone: Prefixe
     mine, others = np.flatnonzero(numbers >= 0), np.flatnonzero(numbers < 0)
     moved[numbers[mine]] = mine
     only, order = build(high[others], low[others], bits[others])
-    strangers = np.empty(len(others), "i8")
+    strangers = np.empty(len(others), "i4")
     strangers[order] = others
-    return Overlay(claims, chains, moved, replaced, base.prefixes.with_more(only), strangers)
+    return Overlay(claims, chains, np.append(moved, strangers), replaced, base.prefixes.with_more(only))
 
 
 def too_large(base: Chains, overlay: Overlay) -> bool:

@@ -11,6 +11,7 @@ flow without ports has port 0.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,6 +112,11 @@ class LeaseTable:
             return base.prefixes.longest(addresses, lambda rows, numbers: base.held(rows, numbers, when, ports))
         return changes.prefixes.longest(addresses, lambda rows, numbers: changes.held(base, rows, numbers, when, ports))
 
+    @property
+    def has_contested(self) -> bool:
+        """Whether some lease is claimed by another subscriber too."""
+        return any(chains.contested is not None for _, chains in self._parts())
+
     def is_ambiguous(self, leases: I8, times: NDArray[np.datetime64]) -> NDArray[np.bool_]:
         """Where another subscriber claimed the address too."""
         until = np.full(len(leases), NEVER)
@@ -123,34 +129,41 @@ class LeaseTable:
 
     def holders(self, leases: I8) -> tuple[U8, I8]:
         """``sub_id`` and profile of each lease; 0 and 0 of none."""
-        record = np.take(self.base.record, leases, axis=0, mode="wrap" if self.overlay is None else "clip")
-        if self.overlay is not None:
-            record[leases < 0] = 0
+        overlay = self.overlay
+        mode: Literal["wrap", "clip"] = "wrap" if overlay is None else "clip"
+        ids = np.take(self.base.sub_id, leases, mode=mode)
+        profile = np.take(self.base.profile, leases, mode=mode).astype("i8")
+        if overlay is not None:
+            none = np.flatnonzero(leases < 0)
+            ids[none], profile[none] = 0, 0
             changed = np.flatnonzero(leases >= len(self.base))
-            record[changed] = self.overlay.chains.record[leases[changed] - len(self.base)]
-        return record[:, 2].view("u8").copy(), record[:, 3].copy()
+            there = leases[changed] - len(self.base)
+            ids[changed], profile[changed] = overlay.chains.sub_id[there], overlay.chains.profile[there]
+        return ids, profile
 
     def __len__(self) -> int:
         """Leases in force; positions reach further when some have been replaced."""
         return len(self.base) if self.overlay is None else self.overlay.leases(self.base)
 
     @property
-    def record(self) -> NDArray[np.int64]:
-        """By lease: since, until (Unix milliseconds), sub_id, profile."""
-        if self.overlay is None:
-            return self.base.record
-        return np.concatenate([self.base.record[:-1], self.overlay.chains.record])
+    def since(self) -> I8:
+        """By lease, Unix milliseconds."""
+        return self._by_lease("since")
+
+    @property
+    def until(self) -> I8:
+        """By lease, Unix milliseconds; not included."""
+        return self._by_lease("until")
 
     @property
     def sub_id(self) -> U8:
         """By lease; 0 of none."""
-        ids: U8 = self.record[:, 2].view("u8")
-        return ids
+        return self._by_lease("sub_id")
 
     @property
-    def profile(self) -> I8:
+    def profile(self) -> NDArray[np.uint32]:
         """By lease: its row of ``codes``; 0, that of none, is empty."""
-        return self.record[:, 3]
+        return self._by_lease("profile")
 
     @property
     def codes(self) -> dict[str, NDArray[np.uint32]]:
@@ -187,6 +200,10 @@ class LeaseTable:
     def nbytes(self) -> int:
         """Memory of its arrays."""
         return self.base.nbytes + (0 if self.overlay is None else self.overlay.nbytes)
+
+    def _by_lease(self, name: Literal["since", "until", "sub_id", "profile"]) -> NDArray[Any]:
+        array: NDArray[Any] = getattr(self.base, name)
+        return array if self.overlay is None else np.concatenate([array[:-1], getattr(self.overlay.chains, name)])
 
     def _parts(self) -> Iterator[tuple[int, Chains]]:
         """The first lease of each part, and the part."""

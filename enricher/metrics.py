@@ -35,6 +35,14 @@ SOURCE_REFUSED = Counter("enricher_lease_source_refused_total", "files refused w
 LEASE_LINES_SKIPPED = Counter(
     "enricher_lease_lines_skipped_total", "lines of Kea's lease files passed over", ["source", "reason"]
 )
+LATE_OCTETS = Counter(
+    "enricher_late_lease_octets_est_total",
+    "octets, by a sample of recent flows, stored with another subscriber than leases heard of since then give them",
+)
+LEASE_RECORDS = Counter("enricher_lease_records_total", "records read from topics of leases", ["source"])
+LEASE_RECORDS_SKIPPED = Counter(
+    "enricher_lease_records_skipped_total", "and those passed over: the lease of their key stays", ["source", "reason"]
+)
 TABLE_SECONDS = Gauge("enricher_lease_table_seconds", "what the newest lease table took to build")
 
 # The closed list of attributions is there from the start, so that a rate of zero is a zero and no gap.

@@ -3,7 +3,8 @@
 Prefixes of one family and length are a layer: their keys in order of a multiplicative hash, found by its bucket.  A
 look-up costs 30-40 ns in a table of a million, sorted keys with sorted probes 100-145 ns, and needs no sorting of what
 is asked.  Most flows have one end far from any subscriber: a table of pages, small enough for the cache, answers
-"in a pool at all?" first.
+"in a pool at all?" first.  IPv4 has a table of every address of its pools beside it (``direct``), where that is not too
+large; then the hash is asked only about what the longest prefix does not answer.
 
 Addresses are 16 bytes in network order, IPv4 as ``::ffff:a.b.c.d``; a prefix of IPv4 never holds an IPv6 address, nor
 the other way round, ``::/0`` included.
@@ -16,6 +17,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from enricher.direct import Direct, direct
+
 U8 = NDArray[np.uint64]
 I8 = NDArray[np.int64]
 Accept = Callable[[I8, I8], I8]
@@ -23,6 +26,7 @@ Accept = Callable[[I8, I8], I8]
 
 MAPPED = 0xFFFF
 """The middle 32 bits of an IPv4-mapped address (RFC 4291 section 2.5.5.2)."""
+_MAPPED_AS_STORED = np.array(MAPPED, ">u4").view("u4")[()]
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: spreads runs of neighbouring keys evenly
 _PAGE_BITS = 16  # 64 KB of pages stay in the first cache; a page is an IPv4 /16, or some IPv6 /40s
@@ -83,6 +87,13 @@ class Layer:
         """How many prefixes."""
         return len(self.high if self.low is None else self.low) - 1
 
+    @property
+    def addresses(self) -> U8:
+        """First addresses of prefixes of IPv4, as 32-bit numbers, by prefix."""
+        assert self.low is not None
+        addresses: U8 = self.low[:-1] << np.uint64(128 - self.bits) & np.uint64(0xFFFF_FFFF)
+        return addresses
+
     def find(self, high: U8, low: U8) -> I8:
         """The number of the prefix that holds each address, or -1."""
         high, asked_low = _keys(high, low, self.bits, self.mapped)
@@ -116,29 +127,45 @@ class PrefixTable:
     v4_pages: NDArray[np.bool_]
     v6_pages: NDArray[np.bool_]
     size: int
+    v4: Direct | None  # None: too large, or no prefix of IPv4
 
     def longest(self, addresses: NDArray[np.void], accept: Accept) -> I8:
         """For each V16 address what ``accept`` says of its longest prefix that it accepts, or -1."""
         result = np.full(len(addresses), -1, "i8")
         if not self.layers:
             return result
-        high, low = halves(addresses)
-        mapped = is_mapped(high, low)
-        v6 = np.flatnonzero(~mapped)
-        rows = {
-            True: np.flatnonzero(mapped & np.take(self.v4_pages, _v4_page(low), mode="clip")),
-            False: v6[np.take(self.v6_pages, _v6_page(high[v6]), mode="clip")],
-        }
+        words = np.ascontiguousarray(addresses).view(">u4").reshape(-1, 4)
+        pairs = words.view(">u8")
+        # Compared as they lie there: swapping their octets first would cost as much as the rest.
+        other = (pairs[:, 0].view("u8") != 0) | (words[:, 2].view("u4") != _MAPPED_AS_STORED)
+        low = words[:, 3].astype("u4")
+        if self.v4 is None:
+            v4 = np.flatnonzero(~other & np.take(self.v4_pages, (low >> 16).astype("i8"), mode="clip"))
+        else:
+            numbers = self.v4.find(low, other)
+            v4 = np.flatnonzero(numbers >= 0)
+            found = accept(v4, np.take(numbers, v4, mode="clip").astype("i8"))
+            result[v4] = found
+            v4 = v4[found < 0]
+        v6 = np.flatnonzero(other) if any(not layer.mapped for layer in self.layers) else np.empty(0, "i8")
+        v6 = v6[np.take(self.v6_pages, _v6_page(pairs[v6, 0].astype("u8")), mode="clip")]
+        for mapped, asked in ((True, v4), (False, v6)):
+            if asked.size:
+                high, rest = pairs[asked, 0].astype("u8"), pairs[asked, 1].astype("u8")
+                self._by_hash(mapped, asked, high, rest, accept, result)
+        return result
+
+    def _by_hash(self, mapped: bool, asked: I8, high: U8, low: U8, accept: Accept, result: I8) -> None:
+        """Put the answers for the rows ``asked`` into ``result``; the halves are of these rows."""
         for layer in self.layers:
-            asked = rows[layer.mapped]
-            if not asked.size:
+            if layer.mapped != mapped:
                 continue
-            numbers = layer.find(high[asked], low[asked])
+            numbers = layer.find(high, low)
             hit = np.flatnonzero(numbers >= 0)
             found = asked[hit]
             result[found] = accept(found, numbers[hit])
-            rows[layer.mapped] = asked[result[asked] < 0]
-        return result
+            left = np.flatnonzero(result[asked] < 0)
+            asked, high, low = asked[left], high[left], low[left]
 
     def numbers(self, high: U8, low: U8, bits: NDArray[np.uint8]) -> I8:
         """The number of each prefix itself, or -1: no longer and no shorter one."""
@@ -167,18 +194,22 @@ class PrefixTable:
         """Both tables' layers, the other's first where they are equally long; its numbers follow these."""
         layers = [replace(layer, first=layer.first + self.size) for layer in other.layers]
         layers += self.layers
+        mine, theirs = (
+            [layer for layer in part if layer.mapped] for part in (self.layers, layers[: len(other.layers)])
+        )
         return PrefixTable(
             tuple(sorted(layers, key=lambda layer: -layer.bits)),
             self.v4_pages | other.v4_pages,
             self.v6_pages | other.v6_pages,
             self.size + other.size,
+            self.v4.with_more(theirs, mine) if self.v4 is not None else None,
         )
 
     @property
     def nbytes(self) -> int:
         """Memory of its arrays."""
         arrays = [array for layer in self.layers for array in (layer.high, layer.low, layer.starts)]
-        return sum(array.nbytes for array in (*arrays, self.v4_pages, self.v6_pages) if array is not None)
+        return sum(array.nbytes for array in (*arrays, self.v4_pages, self.v6_pages, self.v4) if array is not None)
 
 
 def build(high: U8, low: U8, bits: NDArray[np.uint8]) -> tuple[PrefixTable, I8]:
@@ -201,7 +232,8 @@ def build(high: U8, low: U8, bits: NDArray[np.uint8]) -> tuple[PrefixTable, I8]:
     v4 = _pages(_v4_page(low[mapped]), bits[mapped].astype("i8") - 96, 16, lambda page: page)
     v6_page = (high[~mapped] >> np.uint64(64 - _V6_PAGE)).view("i8")
     v6 = _pages(v6_page, bits[~mapped].astype("i8"), _V6_PAGE, _v6_page_of)
-    return PrefixTable(tuple(layers), v4, v6, size), numbers
+    table = direct([layer for layer in layers if layer.mapped])
+    return PrefixTable(tuple(layers), v4, v6, size, table), numbers
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Who held a lease on a day: the users of a network, whether they sent anything or not."""
 
+import numpy as np
 import pyarrow as pa
 
 from enricher.leases import LeaseTable
@@ -13,13 +14,12 @@ def seen_rows(table: LeaseTable, since_ms: int, until_ms: int) -> pa.Table:
     Unix milliseconds.  A user once for each service and access, in order of the ids; of several segments the newest
     lease's counts.
     """
-    record = table.record[:-1]  # the last one is that of no lease
-    within = (record[:, 0] < until_ms) & (record[:, 1] > since_ms) & (record[:, 1] > record[:, 0])
-    chosen = record[within]
-    chosen = chosen[chosen[:, 0].argsort(kind="stable")]
+    since, until = table.since[:-1], table.until[:-1]  # the last one is that of no lease
+    within = np.flatnonzero((since < until_ms) & (until > since_ms) & (until > since))
+    chosen = within[since[within].argsort(kind="stable")]
     newest: dict[tuple[int, str, str], str] = {}
     labels = {name: [table.labels[name][code] for code in table.codes[name].tolist()] for name in _NAMES}
-    for sub_id, profile in zip(chosen[:, 2].view("u8").tolist(), chosen[:, 3].tolist(), strict=True):
+    for sub_id, profile in zip(table.sub_id[chosen].tolist(), table.profile[chosen].tolist(), strict=True):
         newest[sub_id, labels["service"][profile], labels["access"][profile]] = labels["segment"][profile]
     keys = sorted(newest)
     return pa.table({

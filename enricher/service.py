@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from enricher import metrics
 from enricher.enrichment import Tables, enrich, limit_days, widest_span
+from enricher.ports import own_ports
 from enricher.settings import EnricherSettings
 from sinks import (
     ENRICHED_STREAM,
@@ -26,11 +27,12 @@ from sinks import (
     Consumer,
     Message,
     OffsetGone,
+    Parts,
     Producer,
     Unacknowledged,
 )
 from sinks.batch import Batch
-from sinks.codec import CodecError, Compression, decode, encode
+from sinks.codec import Chosen, CodecError, decode, encode_parts
 from sinks.dead_letters import DeadLetters
 from sinks.delivery import (
     EnrichedHeaders,
@@ -55,6 +57,7 @@ _FULL_PAUSE_SECONDS = 0.2
 _COMMIT_SECONDS = 5.0  # a commit is only a hint, the tail decides
 _HISTORY_ROWS = 30_000  # raw rows of a message of history: nearly each is a group of its own in the rollups
 _NOTED_ROWS = 2_048  # of a message, at the most about
+_NOTED = ("direction", "proto", "ts", "src_addr", "dst_addr", "src_port", "dst_port", "octets_est")
 _IDLE_POLLS = 50  # at a stop: what has not come after 5 s of asking is left for the next start
 _MAX_SPAN_MS = int(widest_span() / np.timedelta64(1, "ms"))
 
@@ -124,7 +127,7 @@ class Enricher(Generations):
         bus: Bus,
         tables: Callable[[], Tables],
         settings: EnricherSettings,
-        compression: Compression = "lz4",
+        compression: Chosen = "lz4",
         clock: Callable[[], float] = time.monotonic,
         *,
         dead_letters: DeadLetters | None = None,
@@ -133,7 +136,7 @@ class Enricher(Generations):
         """``tables`` returns the tables in force; they are asked for once a message.
 
         ``dead_letters`` keeps raw messages that cannot be read; without it they are counted and logged only.
-        ``note`` is told of the subscriber's end of flows that have one.
+        ``note`` is told of the ends of flows that are or may be a subscriber's.
         """
         super().__init__(bus, metrics)
         self._tables, self._settings = tables, settings
@@ -297,17 +300,16 @@ class Enricher(Generations):
         pending = self._pending[partition]
         if not pending.rows:
             return
-        result = enrich(Batch.concat(pending.batches), self._tables())
-        ends = np.cumsum([len(batch) for batch in pending.batches])
-        upto = np.searchsorted(result.source_rows, ends)
-        index = row_index(pending.sources, np.diff(upto, prepend=0).tolist())
+        result = enrich(pending.batches, self._tables())
+        index = row_index(pending.sources, np.diff(result.ends, prepend=0).tolist())
         times = result.batch.columns["ts"].view("i8")
         headers = EnrichedHeaders(
             len(result.batch), pending.start, pending.end, index, dict(pending.sequences.highest), pending.lost,
             int(times.min()), int(times.max()), dropped=tuple(pending.dropped), poison=tuple(pending.poison),
             source=self._source, history=pending.history,
         )  # fmt: skip
-        self._append(consumer, partition, headers, encode(result.batch, ENRICHED, self._compression), stop)
+        compression = self._producer.compression() if self._compression == "auto" else self._compression
+        self._append(consumer, partition, headers, encode_parts(result.batch, ENRICHED, compression), stop)
         if pending.history:
             metrics.HISTORY_ROWS.inc(len(result.batch))
         else:
@@ -330,7 +332,7 @@ class Enricher(Generations):
         pending.clear()
 
     def _append(
-        self, consumer: Consumer, partition: int, headers: EnrichedHeaders, body: bytes, stop: threading.Event
+        self, consumer: Consumer, partition: int, headers: EnrichedHeaders, body: bytes | Parts, stop: threading.Event
     ) -> None:
         consumer.settle()
         while True:
@@ -351,12 +353,13 @@ class Enricher(Generations):
 
 
 def _tell_of_ends(batch: Batch, note: Note) -> None:
-    """The subscriber's end of some of a message's flows: a sample is enough, and most are never looked at."""
-    columns = batch.columns
+    """The subscriber's end of some of a message's flows, and both ends of a flow without a direction.
+
+    A sample is enough, and most are never looked at; its octets are those of the whole.
+    """
     step = max(1, len(batch) // _NOTED_ROWS)
-    rows = np.arange(0, len(batch), step)
-    rows = rows[columns["sub_id"][rows] != 0]
-    is_source = columns["direction"][rows] == Direction.IN
-    address = np.where(is_source, columns["src_addr"][rows], columns["dst_addr"][rows])
-    port = np.where(is_source, columns["src_port"][rows], columns["dst_port"][rows])
-    note(address, columns["ts"][rows], port, columns["octets_est"][rows])
+    columns = {name: batch.columns[name][::step] for name in _NOTED}
+    for end, other in (("src", Direction.OUT), ("dst", Direction.IN)):
+        rows = np.flatnonzero(columns["direction"] != other)
+        ports = own_ports(columns["proto"][rows], columns[f"{end}_port"][rows])
+        note(columns[f"{end}_addr"][rows], columns["ts"][rows], ports, columns["octets_est"][rows] * step)

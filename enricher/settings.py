@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, Secret
 from enricher.points import ObservationPoints
 from enricher.ports import port_table
 from enricher.prefixes import parse_prefix
-from enricher.radius.settings import RadiusSettings
+from enricher.radius.settings import TOPIC, RadiusSettings
 from sinks.settings import Part
 
 LEASES, RADIUS = "leases", "radius"
@@ -19,10 +19,15 @@ _LEAST_KEY_CHARACTERS = 16  # shorter keys can be searched, and then names be te
 
 
 class SourceSettings(Part):
-    """A file, a folder or a pattern of files that say who held which prefix when."""
+    """A file, a folder or a pattern of files, or a topic, that say who held which prefix when."""
 
-    kind: Literal["csv", "parquet", "kea4", "kea6"] = Field("csv", description="parquet has the columns of the CSV")
-    path: str = Field(min_length=1, description="a file; csv and parquet: or a folder, or a pattern such as /x/*.csv")
+    kind: Literal["csv", "parquet", "kea4", "kea6", "kafka"] = Field(
+        "csv", description="parquet has the columns of the CSV; kafka: a compacted topic, records of JSON with them"
+    )
+    path: str = Field(
+        min_length=1,
+        description="a file; csv and parquet: or a folder, or a pattern such as /x/*.csv; kafka: the topic's name",
+    )
     name: str = Field("", pattern=r"^[\w.-]*$", description="in metrics and logs; empty: the kind and the file's name")
     priority: int = Field(0, ge=0, le=255, description="of two sources' leases of one prefix the larger one's counts")
     stale_seconds: NonNegativeFloat = Field(0, description="a source silent for longer is reported; 0: never")
@@ -47,9 +52,18 @@ class SourceSettings(Part):
     access: Literal["pppoe", "ipoe", "mobile", "other"] = Field("ipoe", description="kea4, kea6: as service")
     group: str = Field("", max_length=64, description="kea4, kea6: as service")
     history_seconds: PositiveFloat = Field(
-        172_800, description="kea4, kea6: leases that ended longer ago are forgotten: longer than flows are ever late"
+        172_800,
+        description="kea4, kea6, kafka: leases that ended longer ago are forgotten: longer than flows are ever late",
     )
-    max_leases: PositiveInt = Field(4_000_000, description="kea4, kea6: addresses held at a time; more are passed over")
+    max_leases: PositiveInt = Field(
+        4_000_000, description="kea4, kea6: addresses held at a time; kafka: leases; more are passed over"
+    )
+
+    @model_validator(mode="after")
+    def _is_a_topic(self) -> Self:
+        if self.kind == "kafka" and not re.fullmatch(TOPIC, self.path):
+            raise ValueError(f"path {self.path!r} is no name of a topic: letters, digits, dots, underscores, hyphens")
+        return self
 
     @property
     def label(self) -> str:
@@ -96,6 +110,12 @@ class EnricherSettings(Part):
             if names.count(name) > 1 or name in (LEASES, RADIUS):
                 raise ValueError(f"two sources of leases are called {name}: give one another name")
         return self
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The topics that leases are read from or written to."""
+        read = [source.path for source in self.sources if source.kind == "kafka"]
+        return tuple(dict.fromkeys((*read, *filter(None, [self.radius.publish]))))
 
     @field_validator("local_prefixes")
     @classmethod

@@ -23,6 +23,7 @@ from enricher.leases import ACCESSES, SEGMENTS, SERVICES, LeaseRows, LeaseTable
 from enricher.points import ObservationPoints
 from enricher.ports import port_table
 from enricher.prefixes import U8, PrefixSet
+from enricher.recent_traffic import RecentTraffic
 from enricher.settings import LEASES, EnricherSettings, SourceSettings
 from enricher.snapshots import Coverage, Limits, restore, save
 from enricher.sources import REFUSALS, LeaseFileError, LeaseSource, SourceStatus
@@ -51,14 +52,16 @@ class TablesInForce:
 
     def __init__(
         self, settings: EnricherSettings, key_file: Path, *,
-        sources: Sequence[LeaseSource] = (), coverage: Coverage | None = None,
+        sources: Sequence[LeaseSource] = (), traffic: RecentTraffic | None = None,
     ) -> None:  # fmt: skip
         """``key_file`` is made when the settings have no key; KeyFileError when it is none.
 
-        ``sources`` are further ones, such as RADIUS accounting.  Saved leases lie in ``leases`` beside the key file.
+        ``sources`` are further ones, such as RADIUS accounting.  By ``traffic`` new files are judged, and counted what
+        was heard late.  Saved leases lie in ``leases`` beside the key file.
         """
         self._key = settings.key.get_secret_value().encode() or load_or_make_key(key_file)
-        self._sources = (*lease_sources(settings, coverage), *sources)
+        self._sources = (*lease_sources(settings, traffic.share if traffic else None), *sources)
+        self._traffic = traffic
         self._folder = key_file.parent / "leases"
         self._every, self._looked = settings.reload_seconds, float("-inf")
         self._rows: dict[str, LeaseRows] = {}
@@ -192,8 +195,11 @@ class TablesInForce:
                 return  # said again
             rows, gone = leases_of(parts, (high, low, bits))
             table = self._tables.leases.changed(rows, self._key, gone)
+        before = self._tables.leases
         self._tables = replace(self._tables, leases=table)
         metrics.TABLE_SECONDS.set(time.perf_counter() - begun)
+        if self._traffic is not None and len(before):  # without leases no session was expected, let alone late
+            metrics.LATE_OCTETS.inc(self._traffic.moved(before, table))
         metrics.LEASES.set(len(table))
         metrics.LEASE_OVERLAPS.set(table.overlaps)
         metrics.LEASE_AMBIGUITIES.set(table.ambiguous)
@@ -232,12 +238,16 @@ class TablesInForce:
 
 
 def lease_sources(settings: EnricherSettings, coverage: Coverage | None = None) -> tuple[LeaseSource, ...]:
-    """Those of files, in the order of the settings; nothing is read yet."""
+    """Those of files, in the order of the settings; nothing is read yet.
+
+    Topics need the bus's settings too: who has these gives ``TablesInForce`` their sources, as that of RADIUS.
+    """
     first: tuple[LeaseSource, ...] = ()
     if settings.leases:
         # One file and no more said: it is taken as it is, however much it differs.
         first = (FileSource(LEASES, settings.leases, "csv", settings.lease_file_bytes),)
-    return (*first, *(_source(each, settings.lease_file_bytes, coverage) for each in settings.sources))
+    files = [each for each in settings.sources if each.kind != "kafka"]
+    return (*first, *(_source(each, settings.lease_file_bytes, coverage) for each in files))
 
 
 def _source(chosen: SourceSettings, max_bytes: int, coverage: Coverage | None) -> LeaseSource:

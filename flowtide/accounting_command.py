@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from enricher.subscribers import load_or_make_key, sub_ids
+from enricher.subscribers import key_check, load_or_make_key, sub_ids
 from flowtide.errors import Failure
 from flowtide.settings import Settings, load
 from flowtide.store_command import store_to_change
-from sinks import StoreRefused
+from sinks import Store, StoreRefused
 from sinks.accounting import put_day
 from sinks.accounting_file import AccountingError, read_accounting
+from sinks.rekey import OtherKey, agree_on_key, key_in_force
 
 _UNKNOWN_TABLE = 60
 
@@ -34,6 +35,28 @@ def subscriber_key(settings: Settings) -> bytes:
     return said or load_or_make_key(path)
 
 
+def agreed_key(settings: Settings, store: Store) -> bytes:
+    """The same, once the store agrees: the first key that it meets is remembered; OtherKey."""
+    key = subscriber_key(settings)
+    agree_on_key(store, key_check(key))
+    return key
+
+
+def agree_here(settings: Settings, store: Store, *, must: bool = False) -> None:
+    """OtherKey when the key of this data directory is not the store's; the first one is remembered.
+
+    Without a key here nothing can be said; ``must``: then OtherKey when the store knows one, so that none is made.
+    """
+    if settings.enricher.key.get_secret_value() or (settings.data / "state" / "subscriber.key").exists():
+        agreed_key(settings, store)
+    elif must and (kept := key_in_force(store)):
+        raise OtherKey(
+            f"the store's subscriber ids are of a key (check value {kept}) that is not here: set enricher.key, or copy"
+            f" the file back to {settings.data.resolve() / 'state' / 'subscriber.key'}; a new key would make everybody"
+            " another"
+        )
+
+
 @app.callback()
 def _several() -> None:
     """Volumes by user and day as others count them."""
@@ -52,10 +75,11 @@ def import_file(
         wanted = date.fromisoformat(day) if day else None
     except ValueError:
         raise Failure(f"{day!r} is no day: write it as 2026-09-21") from None
-    key = subscriber_key(settings)
+    subscriber_key(settings)  # before a large file is read
     try:
         days = read_accounting(file, wanted)
         with store_to_change(settings) as store:
+            key = agreed_key(settings, store)
             for volumes in days:
                 done = put_day(store, volumes, source, lambda users: sub_ids(key, users), time.time())
                 typer.echo(

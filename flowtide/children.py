@@ -3,22 +3,28 @@
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import IO
 
 import structlog
+
+from flowtide.forked import Forked, can_fork
 
 log = structlog.get_logger("flowtide")
 
 EXIT_SETTINGS = 78  # EX_CONFIG of sysexits.h: starting again would fail in the same way
 _BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 _STEADY_SECONDS = 30.0  # a child that lived so long starts again at once
+
+Fork = Callable[[str], int]
+"""What a copy of this process does as the child of that name, and its exit status; where there is none, or no copy can
+be made, a child is a new Python."""
 
 
 class ChildFailed(Exception):  # noqa: N818
@@ -31,10 +37,13 @@ class Child:
 
     name: str
     fds: Sequence[int] = ()
+    fork: Fork | None = None
     facts: dict[str, object] = field(default_factory=dict)  # what it said when it was ready
     starts: int = 0
-    process: subprocess.Popen[str] | None = None
-    ready: threading.Event = field(default_factory=threading.Event)
+    process: subprocess.Popen[bytes] | Forked | None = None
+    ready: threading.Event = field(default_factory=threading.Event)  # set by whoever calls ``tend`` or ``listen``
+    _untold: bool = False
+    _heard: bytes = b""
     _began: float = 0.0
     _failures: int = 0
     _again_at: float = 0.0
@@ -44,27 +53,47 @@ class Child:
         """Its process id, while it runs."""
         return self.process.pid if self.process and self.process.poll() is None else None
 
-    def start(self, settings_json: str) -> None:
-        """Start it; returns at once."""
+    def prepare(self) -> None:
+        """Start it without settings: until it is told them it imports what it needs.  OSError."""
         self._let_go()
         self.ready = threading.Event()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "flowtide.child", self.name],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, pass_fds=tuple(self.fds),
-        )  # fmt: skip
+        self.process = self._spawn()
         self.starts += 1
-        self._began = time.monotonic()
-        assert self.process.stdin and self.process.stdout
+        self._untold, self._heard, self._began = True, b"", time.monotonic()
+
+    def start(self, settings_json: str) -> None:
+        """Start it, or tell the one that was prepared; returns at once.  OSError."""
+        if not self._untold or self.pid is None:
+            self.prepare()
+        assert self.process and self.process.stdin
+        self._untold = False
         with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.write(settings_json + "\n")
+            self.process.stdin.write(settings_json.encode() + b"\n")
             self.process.stdin.flush()
-        threading.Thread(
-            target=self._listen, args=(self.process.stdout, self.ready), name=f"{self.name} facts", daemon=True
-        ).start()
+
+    def listen(self, seconds: float) -> bool:
+        """Wait so long, or until it ended, for what it says; whether it is ready."""
+        deadline = time.monotonic() + seconds
+        stream = self.process.stdout if self.process else None
+        if stream is None or stream.closed:
+            time.sleep(0 if self.ready.is_set() else seconds)
+            return self.ready.is_set()
+        while not self.ready.is_set():
+            if not select.select([stream], [], [], max(deadline - time.monotonic(), 0))[0]:
+                break
+            said = os.read(stream.fileno(), 65536)
+            if not said:
+                stream.close()
+                break
+            *lines, self._heard = (self._heard + said).split(b"\n")
+            for line in lines:
+                self._hear(line)
+        return self.ready.is_set()
 
     def tend(self, settings_json: str) -> None:
         """Start it again if it died; ChildFailed when it never became ready because of its settings."""
         assert self.process
+        self.listen(0)
         status = self.process.poll()
         if status is None:
             return
@@ -97,20 +126,27 @@ class Child:
         finally:
             self._let_go()
 
-    def _let_go(self) -> None:
-        """Close our end of the input of one that ended; the end of its output closes itself."""
-        if self.process is not None and self.process.stdin is not None:
-            with contextlib.suppress(OSError):
-                self.process.stdin.close()
+    def _spawn(self) -> subprocess.Popen[bytes] | Forked:
+        if (run := self.fork) is not None and can_fork():
+            return Forked(lambda: run(self.name), self.fds)
+        return subprocess.Popen(
+            [sys.executable, "-m", "flowtide.child", self.name],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=tuple(self.fds),
+        )  # fmt: skip
 
-    def _listen(self, stream: IO[str], ready: threading.Event) -> None:
-        with stream:
-            for line in stream:
-                with contextlib.suppress(json.JSONDecodeError):
-                    facts = json.loads(line)
-                    if isinstance(facts, dict):
-                        self.facts.update(facts)
-                        ready.set()
+    def _let_go(self) -> None:
+        """Close our ends of one that ended."""
+        for stream in (self.process.stdin, self.process.stdout) if self.process else ():
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+
+    def _hear(self, line: bytes) -> None:
+        with contextlib.suppress(ValueError):
+            facts = json.loads(line)
+            if isinstance(facts, dict):
+                self.facts.update(facts)
+                self.ready.set()
 
 
 def say_ready(facts: Mapping[str, object]) -> None:
@@ -119,12 +155,8 @@ def say_ready(facts: Mapping[str, object]) -> None:
 
 
 def stop_event() -> threading.Event:
-    """Called by a child: set when it is told to stop, or when its parent died (end of standard input).
-
-    An interrupt from the keyboard goes to the whole group and is the parent's to handle: children ignore it.
-    """
+    """Called by a child: set when it is told to stop, or when its parent died (end of standard input)."""
     stop = threading.Event()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
 
     def watch() -> None:

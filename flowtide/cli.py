@@ -3,48 +3,50 @@
 import sys
 import threading
 from enum import StrEnum
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_group
 
-from collector.capture import CaptureError
-from collector.sockets import BindError
-from enricher.subscribers import KeyFileError
-from flowtide.accounting_command import app as accounting_app
-from flowtide.children import ChildFailed
-from flowtide.dashboards_command import app as dashboards_app
 from flowtide.errors import Failure
-from flowtide.leases_command import app as leases_app
-from flowtide.settings import Settings, SettingsError, load
-from flowtide.store_command import app as store_app
-from sinks import StoreRefused, StoreUnavailable
-from sinks.kafka_client import KafkaError
-from sinks.migrations import MigrationError
-from sinks.ownership import AlreadyOwned
-from sinks.spool import SpoolError
-from sinks.telemetry import configure_logging
+from flowtide.lean import loading, start_lean
+
+if TYPE_CHECKING:
+    from flowtide.settings import Settings
+
+_GROUPS = ("accounting", "alerts", "dashboards", "leases", "report", "store")
+"""Commands that have commands, each in ``flowtide/NAME_command.py``."""
+
+
+class _Commands(TyperGroup):
+    """Imports the module of a group when it is called: together they take longer to load than most commands to run."""
+
+    # Any: the types are those of the click within typer, which has no public name.
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*super().list_commands(ctx), *_GROUPS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in _GROUPS:
+            return super().get_command(ctx, cmd_name)
+        group = get_group(import_module(f"flowtide.{cmd_name}_command").app)
+        group.name = cmd_name
+        return group
+
 
 app = typer.Typer(
+    cls=_Commands,
     help="Streaming flow collector: NetFlow, IPFIX and sFlow into ClickHouse, exactly once.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.add_typer(store_app, name="store")
-app.add_typer(accounting_app, name="accounting")
-app.add_typer(dashboards_app, name="dashboards")
-app.add_typer(leases_app, name="leases")
 
 Config = Annotated[
     Path | None, typer.Option("--config", "-c", help="TOML file of settings [default: $FLOWTIDE_CONFIG]")
 ]
-
-
-_MENDABLE = (
-    Failure, SettingsError, SpoolError, KafkaError, AlreadyOwned, ChildFailed, BindError, CaptureError, KeyFileError,
-    MigrationError, StoreUnavailable, StoreRefused,
-)  # fmt: skip
 
 
 class Format(StrEnum):
@@ -256,12 +258,14 @@ def elements(
     typer.echo(show(lines(_settings(config).collector.decoder.extra), pen))
 
 
-def _run_stack(settings: Settings, *, collect_only: bool) -> None:
-    from flowtide.stack import Stack, on_signals
+def _run_stack(settings: "Settings", *, collect_only: bool) -> None:
+    with loading():
+        from flowtide.child import be
+        from flowtide.stack import Stack, on_signals
 
     stop = threading.Event()
     on_signals(stop)
-    stack = Stack(settings, collect_only=collect_only)
+    stack = Stack(settings, collect_only=collect_only, fork=be)
     try:
         addresses = stack.start()
         typer.echo(f"listening for flows on {', '.join(addresses.listen)} (UDP)")
@@ -269,6 +273,8 @@ def _run_stack(settings: Settings, *, collect_only: bool) -> None:
             typer.echo(f"SQL:     curl '{addresses.http}/?query=SELECT+count()+FROM+flowtide.flows'")
         if addresses.console:
             typer.echo(f"console: {addresses.console}")
+        if addresses.alerts:
+            typer.echo(f"alerts:  {addresses.alerts}/api/alerts")
         places = (addresses.http and f"{addresses.http}/metrics", addresses.collector_metrics, addresses.ship_metrics)
         typer.echo(f"metrics: {', '.join(place for place in places if place)}; health: /healthz")
         typer.echo(f"bus:     {settings.filled(settings.bus.url)}")
@@ -280,16 +286,42 @@ def _run_stack(settings: Settings, *, collect_only: bool) -> None:
     typer.echo(f"stopped; the data is in {settings.data.resolve()}")
 
 
-def _settings(config: Path | None) -> Settings:
+def _settings(config: Path | None) -> "Settings":
+    with loading():
+        from flowtide.settings import load
+        from sinks.telemetry import configure_logging
+
     settings = load(config)
     configure_logging(settings.log.level, json_lines=settings.log.json_lines)
     return settings
 
 
+def _mendable() -> tuple[type[Exception], ...]:
+    """Errors that a user can mend; imported once there is one."""
+    from collector.capture import CaptureError
+    from collector.sockets import BindError
+    from enricher.subscribers import KeyFileError
+    from flowtide.children import ChildFailed
+    from flowtide.settings import SettingsError
+    from sinks import StoreRefused, StoreUnavailable
+    from sinks.kafka_client import KafkaError
+    from sinks.migrations import MigrationError
+    from sinks.ownership import AlreadyOwned
+    from sinks.spool import SpoolError
+
+    return (
+        Failure, SettingsError, SpoolError, KafkaError, AlreadyOwned, ChildFailed, BindError, CaptureError,
+        KeyFileError, MigrationError, StoreUnavailable, StoreRefused,
+    )  # fmt: skip
+
+
 def main() -> None:
     """Entry point: errors that a user can mend are one message, not a traceback."""
+    start_lean()
     try:
         app()
-    except _MENDABLE as error:
+    except Exception as error:
+        if not isinstance(error, _mendable()):
+            raise
         typer.echo(f"flowtide: {error}", err=True)
         sys.exit(1)

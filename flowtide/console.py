@@ -1,31 +1,25 @@
 """The console's process: what it runs, and who starts it beside a stack."""
 
-import json
 import threading
-import time
 from collections.abc import Callable
 
 import structlog
 
 from collector.sockets import BindError
 from dashboards.settings import is_loopback
-from flowtide.children import Child, ChildFailed, address_of
+from flowtide.beside import Beside
+from flowtide.children import Fork
 from flowtide.roles import Ready
-from flowtide.settings import Settings, SettingsError, reveal, with_setting
-from sinks.telemetry import limited
+from flowtide.settings import Settings, SettingsError, with_setting
 
 log = structlog.get_logger("flowtide")
-
-_LOOK_SECONDS = 0.2
-_READY_SECONDS = 20.0
-_STOP_SECONDS = 10.0
 
 
 def run_console(settings: Settings, stop: threading.Event, ready: Ready) -> None:
     """Serve the dashboards until ``stop``, over the store at ``console.store_url``; BindError, SettingsError."""
     try:
+        from dashboards.asked import Target
         from dashboards.console.server import ConsoleServer
-        from dashboards.console.store import Target
     except ModuleNotFoundError as error:
         raise SettingsError(f"console.listen: the console wants {error.name}, which is not installed; empty: no console"
                             ) from None  # fmt: skip
@@ -56,76 +50,25 @@ def run_console(settings: Settings, stop: threading.Event, ready: Ready) -> None
         server.close()
 
 
-class ConsoleProcess:
-    """A console as a child: started again when it dies; nothing that happens to it ends its parent."""
+class ConsoleProcess(Beside):
+    """The console of a stack."""
 
-    def __init__(self) -> None:
-        self.child = Child("console")
-        self._message = ""
-        self._wanted = False
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+    def __init__(self, fork: Fork | None = None) -> None:
+        super().__init__("console", fork)
 
-    def start(self, settings: Settings, store_url: str, meanwhile: Callable[[], object] = lambda: None) -> str:
-        """Start it over this store and wait until it answers; its URL, empty when there is none or it cannot start.
-
-        ``meanwhile`` is called again and again: its parent has other children.
-        """
+    def start(
+        self,
+        settings: Settings,
+        store_url: str,
+        meanwhile: Callable[[], object] = lambda: None,
+        *,
+        alerts_url: str = "",
+    ) -> str:
+        """Start it over this store and wait until it answers; its URL, empty when there is none or it cannot start."""
         if not settings.console.listen:
             return ""
         if not settings.console.store_url:
             settings = with_setting(settings, "console", "store_url", store_url)
-        self._message, self._wanted = _message(settings), True
-        try:
-            self.child.start(self._message)
-        except OSError as error:
-            self._wanted = False
-            log.error("going on without the console: no process for it", reason=str(error))
-            return ""
-        deadline = time.monotonic() + _READY_SECONDS
-        while not self.child.ready.wait(_LOOK_SECONDS):
-            self.tend()
-            meanwhile()
-            if not self._wanted:
-                return ""
-            if time.monotonic() > deadline:
-                log.error("the console is not ready, going on without it", after_seconds=_READY_SECONDS)
-                return ""
-        address = address_of(self.child.facts["console"])
-        # One that starts again takes the same port: browsers have it in their address line.
-        self._message = _message(with_setting(settings, "console", "listen", address))
-        return f"http://{address}"
-
-    def tend(self) -> None:
-        """Start it again if it died; call it often."""
-        if not self._wanted:
-            return
-        try:
-            self.child.tend(self._message)
-        except ChildFailed:
-            self._wanted = False
-            log.error("going on without the console: see the message above")
-        except OSError as error:  # no memory for a process, say: tried again
-            limited(log.error, "console", "the console cannot be started now", reason=str(error))
-
-    def tend_on_a_thread(self) -> None:
-        """Where nobody calls ``tend``."""
-
-        def tend() -> None:
-            while not self._stop.wait(_LOOK_SECONDS):
-                self.tend()
-
-        self._thread = threading.Thread(target=tend, name="console", daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop it."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
-        self._wanted = False
-        self.child.stop(_STOP_SECONDS)
-
-
-def _message(settings: Settings) -> str:
-    return json.dumps({"settings": json.loads(reveal(settings)), "fds": []})
+        if alerts_url and not settings.console.alerts_url:
+            settings = with_setting(settings, "console", "alerts_url", alerts_url)
+        return self.begin(settings, meanwhile)

@@ -1,4 +1,4 @@
-"""``flowtide dashboards build | check | push URL``: the files of the screens, and their way into a Grafana."""
+"""``flowtide dashboards build | check | push URL``: files of the screens, and the way of all into a Grafana."""
 
 import os
 from pathlib import Path
@@ -59,13 +59,18 @@ def push(
     set_password: Annotated[
         bool, typer.Option("--set-password", help="give the password also where Grafana has one")
     ] = False,
+    no_alerts: Annotated[bool, typer.Option("--no-alerts", help="leave the alert rules out")] = False,
     config: Annotated[Path | None, typer.Option("--config", "-c", help="TOML file of settings")] = None,
 ) -> None:
-    """Make a Grafana hold the folder, the data source and the dashboards; prints the difference first."""
+    """Make a Grafana hold the folder, the data source, the dashboards and the alert rules; prints the difference first.
+
+    The rules send nothing by themselves: who is told is Grafana's contact points and notification policies.
+    """
     try:
         from dashboards.publish import DataSource, PublishError, credential_from, publish
     except ImportError as error:
         raise Failure(f"push needs the extra grafana ({error.name} is missing)") from None
+    from dashboards.alerts.build import document
     from dashboards.library import dashboards
 
     settings = load(config)
@@ -78,7 +83,10 @@ def push(
         settings.store.database, set_password,
     )  # fmt: skip
     try:
-        publish(url, dashboards(), source, credential_from(os.environ), typer.echo, dry_run=dry_run)
+        publish(
+            url, dashboards(), source, credential_from(os.environ), typer.echo, dry_run=dry_run,
+            rules=None if no_alerts else document(),
+        )  # fmt: skip
     except PublishError as error:
         raise Failure(str(error)) from None
 

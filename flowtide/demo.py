@@ -134,7 +134,13 @@ def look(address: str, since: int) -> Picture:
 def _bounded(settings: Settings) -> Settings:
     leases = settings.data / "demo-leases.csv"
     bus = settings.bus.model_copy(update={"max_bytes": min(settings.bus.max_bytes, _DATA_BYTES // 4)})
-    store = settings.store.model_copy(update={"max_bytes": settings.store.max_bytes or _DATA_BYTES * 3 // 4})
+    store = settings.store.model_copy(
+        update={
+            "max_bytes": settings.store.max_bytes or _DATA_BYTES * 3 // 4,
+            # Nobody brings the demo a day's accounting: all volumes are of its flows.
+            "volume_sources": settings.store.volume_sources or {"fixed/ipoe": "netflow", "mobile/mobile": "netflow"},
+        }
+    )
     enricher = settings.enricher.model_copy(update={"leases": str(leases), "reload_seconds": 1.0})
     return settings.model_copy(update={"bus": bus, "store": store, "enricher": enricher})
 

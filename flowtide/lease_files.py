@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from enricher.leases import ACCESSES, HELD, SEGMENTS, SERVICES, LeaseRows
+from enricher.settings import RADIUS
 from enricher.snapshots import restore
 from enricher.sources import LeaseFileError, SourceStatus
 from enricher.sources.parquet import read_lease_parquet
@@ -63,7 +64,7 @@ def read_file(path: Path, max_bytes: int) -> LeaseRows:
 
 
 def read_sources(settings: Settings) -> Iterator[tuple[SourceStatus, LeaseRows]]:
-    """Each source of the settings and its leases; of RADIUS those that the enricher saved last.
+    """Each source of the settings and its leases; of RADIUS and topics those that the enricher saved last.
 
     Nothing is written: a running enricher does not notice.
     """
@@ -74,16 +75,24 @@ def read_sources(settings: Settings) -> Iterator[tuple[SourceStatus, LeaseRows]]
         names.add(source.name)
         yield source.status(now), rows.with_priority(source.priority)
         source.close()
+    priorities = {each.label: each.priority for each in settings.enricher.sources}
     for path in sorted((settings.data / "state" / "leases").glob("*.parquet")):
-        if path.stem in names:
+        name = path.stem
+        if name in names:
             continue
+        names.add(name)
+        priority = priorities.get(name, settings.enricher.radius.priority if name == RADIUS else 0)
         try:
             rows = restore(path) or LeaseRows.empty()
             newest = int(rows.since.max()) if len(rows) else 0
-            status = SourceStatus(path.stem, "saved", 0, len(rows), path.stat().st_mtime, newest, False, None)
+            status = SourceStatus(name, "saved", priority, len(rows), path.stat().st_mtime, newest, False, None)
         except LeaseFileError as error:
-            rows, status = LeaseRows.empty(), SourceStatus(path.stem, "saved", 0, 0, 0.0, 0, False, str(error))
-        yield status, rows
+            rows, status = LeaseRows.empty(), SourceStatus(name, "saved", priority, 0, 0.0, 0, False, str(error))
+        yield status, rows.with_priority(priority)
+    for each in settings.enricher.sources:
+        if each.kind == "kafka" and each.label not in names:
+            why = f"no enricher of this data directory has read the topic {each.path} yet"
+            yield SourceStatus(each.label, "saved", each.priority, 0, 0.0, 0, False, why), LeaseRows.empty()
 
 
 def users_called(subscriber: str, key: bytes) -> dict[tuple[str, str, str], int]:

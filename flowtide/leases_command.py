@@ -18,18 +18,18 @@ from enricher.seen import seen_rows
 from enricher.settings import LEASES
 from enricher.snapshots import Limits, check
 from enricher.sources import LeaseFileError
-from enricher.subscribers import sub_ids
+from enricher.subscribers import key_check, sub_ids
 from flowtide.accounting_command import subscriber_key
 from flowtide.doctor import store_to_ask
 from flowtide.errors import Failure
-from flowtide.lease_files import difference, held, lease, moment, read_file, read_sources, rows_of, users_called
+from flowtide.lease_files import difference, lease, moment, read_file, read_sources, rows_of, users_called
 from flowtide.query import running_port
 from flowtide.settings import Settings, load
 from flowtide.store_command import store_to_change
 from sinks import StoreRefused, StoreUnavailable
+from sinks.rekey import OtherKey, agree_on_key
 from sinks.segments import written_beside
-from sinks.subscribers import days_of, erase, local_day, put_names, put_seen
-from sinks.subscribers import rows_of as stored_rows
+from sinks.subscribers import days_of, local_day, put_names, put_seen
 
 app = typer.Typer(help="Who held which address: sources, subscribers, new files.", no_args_is_help=True)
 
@@ -77,12 +77,16 @@ def show(subscriber: Annotated[str, typer.Argument(help="subscription; on mobile
         typer.echo("no source has a lease of it; its ids would be those above")
     try:
         with store_to_ask(settings) as store:
-            for day in days_of(store, list(users.values())):
+            agree_on_key(store, key_check(key), remember=False)
+            days = days_of(store, list(users.values()))
+            if not days:
+                typer.echo("the store has no volumes of it by day, as reports count them")
+            for day in days:
                 typer.echo(
                     f"{day['day']}  {day['service']} {day['segment']} {day['access']}: {day['in_octets']:,} octets in,"
                     f" {day['out_octets']:,} out, by {day['volume_source']}"
                 )
-    except (StoreUnavailable, StoreRefused, Failure) as error:
+    except (StoreUnavailable, StoreRefused, OtherKey, Failure) as error:
         typer.echo(f"the store was not asked: {error}")
 
 
@@ -92,19 +96,22 @@ def erase_subscriber(
     yes: Annotated[bool, typer.Option("--yes", help="do it; without it only count")] = False,
     config: Config = None,
 ) -> None:
-    """Take every row of a subscriber out of the store, for ever."""
-    settings = load(config)
-    ids = list(users_called(subscriber, subscriber_key(settings)).values())
-    now_ms = int(time.time() * 1000)
-    spans = [each for _, rows in read_sources(settings)
-             for each in held(rows, rows_of(rows, subscriber).tolist(), now_ms)]  # fmt: skip
-    with store_to_change(settings) as store:
-        if not yes:
-            _tell(stored_rows(store, ids))
-            raise Failure(f"nothing was erased: --yes erases these rows, and talkers of {len(spans)} leases")
-        _tell(erase(store, ids, spans))
-    typer.echo("erased. Not reached from here: lease files and RADIUS records, the bus until it is trimmed, backups and"
-               " exports; a subscriber who goes on is counted again")  # fmt: skip
+    """Take a subscriber out of the store and of what the enricher remembers, for ever; say what is not reached."""
+    from flowtide.erasing import erase_subscriber as erase
+
+    erase(load(config), subscriber, yes=yes)
+
+
+@app.command("rekey")
+def change_key(
+    new_key: Annotated[Path, typer.Option("--new-key", metavar="FILE", help="the new key, readable by its owner only")],
+    yes: Annotated[bool, typer.Option("--yes", help="do it; without it only look")] = False,
+    config: Config = None,
+) -> None:
+    """Change the key of the subscriber ids, for all that is stored; nothing may run meanwhile."""
+    from flowtide.rekey_command import rekey
+
+    rekey(load(config), new_key, yes=yes)
 
 
 @app.command()
@@ -167,6 +174,7 @@ def seen(
     rows = LeaseRows.concat([rows for _, rows in read_sources(settings)])
     users = seen_rows(LeaseTable.of(rows, key), *local_day(wanted, settings.timezone))
     with store_to_change(settings) as store:
+        agree_on_key(store, key_check(key))
         count = put_seen(store, wanted, users, time.time())
         typer.echo(f"{count:,} users held a lease on {wanted}")
         if names:
@@ -181,11 +189,6 @@ def _names(rows: LeaseRows, key: bytes) -> pa.Table:
         **{name: pa.array([user[at] for user in users], pa.string())
            for at, name in enumerate(("service", "subscriber", "access"))},
     })  # fmt: skip
-
-
-def _tell(rows: dict[str, int]) -> None:
-    for table, count in rows.items():
-        typer.echo(f"{table}: {count:,} rows")
 
 
 def _checked(settings: Settings, file: Path, source: str, live: LeaseRows, *, anyway: bool = False) -> LeaseRows:

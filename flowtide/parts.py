@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from flowtide.settings import Settings, SettingsError
 from sinks import RAW_STREAM, Bus
-from sinks.codec import Compression
+from sinks.codec import Chosen
 from sinks.segments import write_once
 from sinks.spool import Spool
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sinks.clickhouse import ClickHouseStore
     from sinks.embedded import EmbeddedStore
     from sinks.kafka import KafkaBus
+    from sinks.kafka_keyed import KeyedTopic
 
 
 def is_kafka(settings: Settings) -> bool:
@@ -38,12 +39,10 @@ def is_embedded(settings: Settings) -> bool:
     raise SettingsError(f"store.url {url!r}: write chdb:DIRECTORY, http(s)://HOST:PORT or clickhouse(s)://HOST:PORT")
 
 
-def compression(settings: Settings) -> Compression:
-    """Of message bodies: the disk is faster than the network."""
+def compression(settings: Settings) -> Chosen:
+    """Of message bodies; what an outbox holds is for Kafka."""
     chosen = settings.bus.compression
-    if chosen == "auto":
-        return "zstd" if is_kafka(settings) else "lz4"
-    return chosen
+    return "zstd" if chosen == "auto" and is_kafka(settings) else chosen
 
 
 def open_bus(settings: Settings) -> Bus:
@@ -55,7 +54,14 @@ def open_kafka(settings: Settings) -> "KafkaBus":
     """The bus over Kafka, as the member that this data directory is; KafkaError."""
     from sinks.kafka import KafkaBus
 
-    return KafkaBus(settings.bus, settings.kafka, member(settings))
+    return KafkaBus(settings.bus, settings.kafka, member(settings), compacted_topics=settings.enricher.topics)
+
+
+def open_topic(settings: Settings, topic: str) -> "KeyedTopic":
+    """A compacted topic of the bus's brokers; KafkaError."""
+    from sinks.kafka_keyed import KeyedTopic
+
+    return KeyedTopic(settings.bus, settings.kafka, topic, f"flowtide-{member(settings)}")
 
 
 def prepare_bus(bus: Bus, say: Callable[[str], None]) -> None:

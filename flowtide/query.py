@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from dashboards.alerts.settings import STORED
 from flowtide.errors import Failure
 from flowtide.native_query import ask_native
 from flowtide.parts import is_embedded, open_store
 from flowtide.settings import Settings
 from flowtide.stack import runtime_file
 from sinks import StoreRefused, StoreUnavailable, comments
-from sinks.clickhouse import ClickHouseStore
-from sinks.migrations import MigrationError, migrate, plan
+from sinks.migrations import MigrationError, keep_settings, migrate, plan
 from sinks.ownership import AlreadyOwned
 
 if TYPE_CHECKING:
+    from sinks.clickhouse import ClickHouseStore
     from sinks.embedded import EmbeddedStore
 
 
@@ -69,6 +70,8 @@ def migrate_store(settings: Settings, *, dry_run: bool) -> None:
             migrate(store, settings.store, settings.timezone)
             comments.tell(store)
             typer.echo(f"{len(steps)} steps done")
+        if not dry_run:
+            keep_settings(store, STORED, settings.alerts.told())
     except (MigrationError, StoreRefused, StoreUnavailable) as error:
         raise Failure(str(error)) from None
     finally:

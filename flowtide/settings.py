@@ -10,12 +10,13 @@ import os
 import tomllib
 import zoneinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from collector.settings import CollectorSettings
+from dashboards.alerts.settings import AlertSettings
 from dashboards.settings import ConsoleSettings
 from enricher.settings import EnricherSettings
 from sinks.settings import BusSettings, HttpSettings, KafkaSettings, SinkSettings, StoreSettings
@@ -55,6 +56,7 @@ class Settings(BaseSettings):
     sink: SinkSettings = SinkSettings()
     http: HttpSettings = HttpSettings()
     console: ConsoleSettings = ConsoleSettings()
+    alerts: AlertSettings = AlertSettings()
     log: LogSettings = LogSettings()
 
     @field_validator("timezone")
@@ -65,6 +67,18 @@ class Settings(BaseSettings):
         except (zoneinfo.ZoneInfoNotFoundError, ValueError) as error:
             raise ValueError(f"{name!r} is not an IANA time zone, for example Asia/Tokyo") from error
         return name
+
+    @model_validator(mode="after")
+    def _has_topics_where_they_are(self) -> Self:
+        topics = self.enricher.topics
+        if topics and not self.bus.url.startswith("kafka:"):
+            raise ValueError(
+                f"enricher: leases in the topic {topics[0]} need a bus of Kafka, whose brokers they use: set bus.url to"
+                " kafka://HOST:PORT, or remove the source of kind kafka and radius.publish"
+            )
+        if self.enricher.radius.publish and not self.enricher.radius.listen:
+            raise ValueError("enricher.radius.publish: there is nothing to publish without enricher.radius.listen")
+        return self
 
     @classmethod
     def settings_customise_sources(
@@ -158,7 +172,7 @@ def _explain(detail: Any) -> str:
     path = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
         return f"{path}: unknown key{_nearest(path, known_keys())}"
-    return f"{path}: {detail['msg']}"
+    return f"{path}: {detail['msg']}" if path else str(detail["msg"]).removeprefix("Value error, ")
 
 
 def _nearest(name: str, candidates: list[str]) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import typer
 
+from flowtide.alerts import AlertsProcess
 from flowtide.behind import run_behind_the_bus
 from flowtide.children import address_of
 from flowtide.console import ConsoleProcess
@@ -29,15 +30,15 @@ def run_single(settings: Settings, command: str) -> None:
     if command == "serve":
         settings = with_admin_token(settings)
     runtime = single_file(settings, command)
-    console = ConsoleProcess() if command == "serve" else None
+    beside = (AlertsProcess(), ConsoleProcess()) if command == "serve" else None
     try:
         run_behind_the_bus(
-            settings, stop, lambda facts: _say_ready(settings, command, runtime, facts, console),
+            settings, stop, lambda facts: _say_ready(settings, command, runtime, facts, beside),
             enrich=command == "enrich", sink=command == "sink", serve=command == "serve",
         )  # fmt: skip
     finally:
-        if console is not None:
-            console.close()
+        for child in beside or ():
+            child.close()
         undo()
         runtime.unlink(missing_ok=True)
         for owner in owners:
@@ -53,12 +54,19 @@ def single_file(settings: Settings, command: str) -> Path:
 
 
 def _say_ready(
-    settings: Settings, command: str, runtime: Path, facts: Mapping[str, object], console: ConsoleProcess | None
+    settings: Settings,
+    command: str,
+    runtime: Path,
+    facts: Mapping[str, object],
+    beside: tuple[AlertsProcess, ConsoleProcess] | None,
 ) -> None:
     said = {name: f"http://{address_of(facts[name])}" for name in ("http", "metrics") if name in facts}
-    if console is not None:
-        said["console"] = console.start(settings, said["http"])
-        console.tend_on_a_thread()
+    if beside is not None:
+        alerts, console = beside
+        said["alerts"] = alerts.start(settings, said["http"])
+        said["console"] = console.start(settings, said["http"], alerts_url=said["alerts"])
+        for child in beside:
+            child.tend_on_a_thread()
     runtime.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(runtime, json.dumps(said).encode())
     typer.echo(f"store:   {settings.filled(settings.store.url)}" if command == "serve"
@@ -67,6 +75,8 @@ def _say_ready(
         typer.echo(f"SQL:     curl '{said['http']}/?query=SELECT+count()+FROM+flowtide.flows'")
     if said.get("console"):
         typer.echo(f"console: {said['console']}")
+    if said.get("alerts"):
+        typer.echo(f"alerts:  {said['alerts']}/api/alerts")
     if command == "serve" and admin_token_file(settings).exists():
         typer.echo(f"admin:   the password is in {admin_token_file(settings).resolve()}")
     typer.echo(f"metrics: {said.get('http') or said['metrics']}/metrics; health: /healthz")

@@ -16,7 +16,8 @@ from types import FrameType
 import structlog
 
 from collector.sockets import BoundSocket, open_sockets
-from flowtide.children import Child, ChildFailed, address_of
+from flowtide.alerts import AlertsProcess, wanted
+from flowtide.children import Child, ChildFailed, Fork, address_of
 from flowtide.console import ConsoleProcess
 from flowtide.parts import is_kafka
 from flowtide.settings import Settings, reveal, with_setting
@@ -43,29 +44,31 @@ class Addresses:
     http: str = ""  # ClickHouse's HTTP interface, ours or a server's; empty: none in this stack
     ship_metrics: str = ""  # with a Kafka bus
     console: str = ""  # the dashboards in a browser; empty: none in this stack, or it could not start
+    alerts: str = ""  # who evaluates the alert rules; empty: as above
 
 
 class Stack:
     """Starts, watches and stops the children; one a data directory."""
 
-    def __init__(self, settings: Settings, *, collect_only: bool = False) -> None:
+    def __init__(self, settings: Settings, *, collect_only: bool = False, fork: Fork | None = None) -> None:
         """AlreadyOwned when another process runs on the directory; BindError when an address cannot be had.
 
-        ``collect_only``: without what is behind the bus.
+        ``collect_only``: without what is behind the bus.  ``fork``: what copies of this process do as children.
         """
         self._settings = settings
-        with_shipper = is_kafka(settings)
+        with_shipper, with_alerts = is_kafka(settings), not collect_only and wanted(settings)
         self._owners = own(settings, ("collector",) if collect_only else ("flowtide", "collector", "enricher", "sink"))
         self._sockets: list[BoundSocket] = open_sockets(
             settings.collector.receiver.listen, settings.collector.receiver.buffer_bytes
         )
-        self.collector = Child("collector", [bound.fileno() for bound in self._sockets])
+        self.collector = Child("collector", [bound.fileno() for bound in self._sockets], fork)
         self._children = [self.collector]
         if with_shipper:
-            self._children.append(Child("ship"))
+            self._children.append(Child("ship", fork=fork))
         if not collect_only:
-            self._children.append(Child("store"))
-        self._console = None if collect_only else ConsoleProcess()
+            self._children.append(Child("store", fork=fork))
+        self._console = ConsoleProcess(fork) if settings.console.listen and not collect_only else None
+        self._alerts = AlertsProcess(fork) if with_alerts else None
         self._runtime = (collect_file if collect_only else runtime_file)(settings)
 
     @property
@@ -75,28 +78,33 @@ class Stack:
 
     def processes(self) -> dict[str, int]:
         """Process ids of the children that run, by name."""
-        children = [*self._children, *([self._console.child] if self._console else [])]
+        children = [*self._children, *(beside.child for beside in (self._alerts, self._console) if beside)]
         return {child.name: child.pid for child in children if child.pid is not None}
 
     def start(self) -> Addresses:
         """Start all children and wait until they work; ChildFailed when one cannot."""
         for child in self._children:
             child.start(self._message(child))
+        for beside in (self._console, self._alerts):
+            if beside:
+                beside.prepare()
         deadline = time.monotonic() + _READY_SECONDS
         for child in self._children:
-            while not child.ready.wait(_TEND_SECONDS):
+            while not child.listen(_TEND_SECONDS):
                 self.tend()
                 if time.monotonic() > deadline:
                     raise ChildFailed(f"the {child.name} process was not ready after {_READY_SECONDS:.0f} s")
         self._remember_ports()
         facts = self._facts()
         http = f"http://{address_of(facts['http'])}" if "http" in facts else str(facts.get("store", ""))
+        alerts = self._alerts.start(self._settings, http, self.tend) if self._alerts else ""
         addresses = Addresses(
             tuple(bound.name for bound in self._sockets),
             f"http://{address_of(facts['metrics'])}/metrics",
             http,
             f"http://{address_of(facts['ship'])}/metrics" if "ship" in facts else "",
-            self._console.start(self._settings, http, self.tend) if self._console else "",
+            self._console.start(self._settings, http, self.tend, alerts_url=alerts) if self._console else "",
+            alerts,
         )
         write_atomic(self._runtime, json.dumps(asdict(addresses)).encode())
         return addresses
@@ -105,8 +113,9 @@ class Stack:
         """Start again what died; call it often."""
         for child in self._children:
             child.tend(self._message(child))
-        if self._console:
-            self._console.tend()
+        for beside in (self._alerts, self._console):
+            if beside:
+                beside.tend()
 
     def run(self, stop: threading.Event) -> None:
         """Watch until ``stop``."""
@@ -115,8 +124,9 @@ class Stack:
 
     def close(self) -> None:
         """Stop receiving, let the rest finish what was received, and let the directory go."""
-        if self._console:
-            self._console.close()
+        for beside in (self._console, self._alerts):
+            if beside:
+                beside.close()
         for child in self._children:  # in the order of the path: each finishes what the one before left
             child.stop(_STOP_SECONDS[child.name])
         for bound in self._sockets:

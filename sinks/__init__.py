@@ -8,7 +8,7 @@ file holds the protocols at the two seams, behind which Kafka and a ClickHouse s
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import pyarrow as pa
 
@@ -16,6 +16,21 @@ RAW_STREAM = "flows.raw"
 ENRICHED_STREAM = "flows.enriched"
 
 Headers = Mapping[str, str]
+Parts = Sequence[bytes | memoryview]
+"""A body in pieces that need not lie together."""
+
+
+class Encoded(list[bytes | memoryview]):
+    """A body in pieces, with the rows that it is: a reader in the same process need not decode them again."""
+
+    def __init__(self, parts: Parts, rows: pa.RecordBatch) -> None:
+        super().__init__(parts)
+        self.rows = rows
+
+
+def whole(body: bytes | Parts) -> bytes:
+    """A body in one piece."""
+    return body if isinstance(body, bytes) else b"".join(body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +41,7 @@ class Message:
     offset: int
     headers: Headers
     body: bytes | memoryview
+    rows: pa.RecordBatch | None = None  # in place of the body, which is empty then: its writer is in this process
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +83,15 @@ class MessageRefused(Exception):  # noqa: N818
 class Producer(Protocol):
     """Appends to one stream; one producer a stream and partition at a time."""
 
-    def publish(self, partition: int, headers: Headers, body: bytes) -> int:
-        """Append and return the message's offset once the bus has accepted it.
+    def publish(self, partition: int, headers: Headers, body: bytes | Parts) -> int:
+        """Append and return the message's offset once the bus has accepted it; of ``body`` nothing is kept.
 
         BusFull when there is no room and nothing was appended; Unacknowledged when nobody knows.
         """
+        ...
+
+    def compression(self) -> Literal["none", "lz4", "zstd"]:
+        """What suits the body of a message appended now, unless the operator has chosen."""
         ...
 
     def last(self, partition: int) -> Headers | None:

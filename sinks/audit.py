@@ -5,7 +5,7 @@ the message travels in headers: rows dropped by the collector, and those of raw 
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -27,22 +27,34 @@ Counts = Counter[tuple[int, str]]
 """Rows by (minute of arrival as Unix seconds, exporter)."""
 
 
-def count_records(rows: pa.RecordBatch) -> Counts:
-    """Flow records of a batch with columns exporter, received and copy; a flow between two subscribers is one."""
-    if not rows.num_rows:
+def count_records(rows: pa.RecordBatch, constants: Mapping[str, pa.Scalar]) -> Counts:
+    """Flow records by exporter, received and copy; a flow between two subscribers is one.
+
+    ``constants`` are those columns that have one value in all rows, and are no columns of ``rows``.
+    """
+    count = rows.num_rows
+    if not count:
         return Counter()
-    exporter = rows.column("exporter")
-    names = exporter.dictionary.to_pylist()
-    codes = exporter.indices.to_numpy()
-    minutes = rows.column("received").view(pa.int64()).to_numpy() // _MINUTE_MS
-    records = rows.column("copy").to_numpy() != Copy.BOTH_SUBSCRIBERS
-    if not records.all():
-        codes, minutes = codes[records], minutes[records]
+    if "exporter" in constants:
+        names, codes = [constants["exporter"].as_py()], np.zeros(count, "i8")
+    else:
+        exporter = rows.column("exporter")
+        names, codes = exporter.dictionary.to_pylist(), exporter.indices.to_numpy().astype("i8")
+    if "received" in constants:
+        minutes = np.full(count, constants["received"].value // _MINUTE_MS)
+    else:
+        minutes = rows.column("received").view(pa.int64()).to_numpy() // _MINUTE_MS
+    if "copy" not in constants:
+        records = rows.column("copy").to_numpy() != Copy.BOTH_SUBSCRIBERS
+        if not records.all():
+            codes, minutes = codes[records], minutes[records]
+    elif constants["copy"].as_py() == Copy.BOTH_SUBSCRIBERS:
+        return Counter()
     if not codes.size:
         return Counter()
     first = int(minutes.min())
     width = int(minutes.max()) - first + 1
-    cells = codes.astype("i8") * width + (minutes - first)
+    cells = codes * width + (minutes - first)
     if width * len(names) <= _MAX_CELLS:
         counts = np.bincount(cells)
         found = np.flatnonzero(counts)

@@ -16,6 +16,7 @@ from clickhouse_connect.driver.exceptions import Error as DriverError
 from urllib3.exceptions import HTTPError
 
 from sinks import StoreRefused, StoreUnavailable
+from sinks.blocks import expanded
 from sinks.inserts import DATABASE, INSERT_SETTINGS, Settings, check_rows, plain, quoted
 from sinks.store_errors import StoreDenied, error_code, of_code
 
@@ -85,6 +86,7 @@ class ClickHouseStore:
         if not rows.num_rows:
             return
         check_rows(table, rows)
+        rows = expanded(rows)
         settings: Settings = {**_ALWAYS, **_INSERTS, **_IN_ORDER, "insert_deduplication_token": token}
         names = rows.column_names
         self._ask(lambda client: client.raw_insert(table, names, memoryview(body(rows)), settings, "ArrowStream"))

@@ -26,7 +26,7 @@ _CODEC = re.compile(r" CODEC\((?:[^()]|\([^()]*\))*\)")
 # One of each for the whole cluster: what is written once, and not a shard.
 _OF_ALL_SHARDS = frozenset({
     "schema_version", "setting", "network_name", "accounting_1d", "accounting_import", "subscriber_seen_1d",
-    "subscriber_name",
+    "subscriber_name", "report_week", "report_week_hour", "report_week_user", "report_week_port",
 })  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 
 from sinks import Message, metrics
+from sinks.codec import encode_arrow
 from sinks.delivery import short_id
 from sinks.segments import write_atomic
 
@@ -36,7 +37,7 @@ class DeadLetters:
             "reason": reason, "stream": stream, "stream_id": stream_id, "partition": message.partition,
             "offset": message.offset, "headers": dict(message.headers),
         }  # fmt: skip
-        write_atomic(body, bytes(message.body))
+        write_atomic(body, bytes(message.body) if message.rows is None else encode_arrow(message.rows))
         write_atomic(about, json.dumps(facts, indent=1).encode())
         metrics.BURIED_MESSAGES.labels(stream).inc()
         log.error("message buried", file=str(body), reason=reason[:500])

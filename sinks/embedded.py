@@ -1,13 +1,16 @@
 """The ClickHouse engine in this process (chdb): the store of a machine without a server.
 
 One process owns one directory, and may open only one directory in its life.  Every operation runs on a connection of
-its own (1.5 ms), so that no setting or current database leaks from one to the next and any thread may call.
+its own (1.5 ms), so that no setting or current database leaks from one to the next and any thread may call; inserts,
+and our own statements without settings, keep theirs: they differ in nothing but the token.
 """
 
 import copy
 import os
+import sys
+import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -15,10 +18,11 @@ from typing import Any, cast
 import chdb
 import pyarrow as pa
 
-from sinks import StoreUnavailable
+from sinks import StoreRefused, StoreUnavailable
+from sinks.blocks import Piece, block, expanded, is_block
 from sinks.inserts import DATABASE, INSERT_SETTINGS, Settings, check_rows, literal, quoted, text
 from sinks.ownership import AlreadyOwned, Ownership
-from sinks.store_errors import store_error
+from sinks.store_errors import INCORRECT_DATA, store_error
 from sinks.token_log import forget_lost
 
 QUERY_THREADS = max(1, (os.cpu_count() or 1) // 2)
@@ -26,6 +30,13 @@ QUERY_THREADS = max(1, (os.cpu_count() or 1) // 2)
 
 On two cores one thread also answers sooner where a table of ports is grouped: nothing is merged between threads.
 """
+_IDLE_LANES = 8
+_MERGE_NICE = 10
+"""Of the threads that merge: under load they wait for what comes in, whose parts are read as well unmerged.
+
+Nothing piles up for ever: behind 1,000 parts of a partition the engine lets inserts wait.
+"""
+_ASKS: Settings = {"max_threads": QUERY_THREADS}
 
 
 class StoreInUse(StoreUnavailable):
@@ -51,12 +62,16 @@ class EmbeddedStore:
         try:
             forget_lost(self.directory)
             # Kept open for life: the engine ends with its last connection.
-            self._engine = _connect(f"{self.directory}?max_server_memory_usage={limit}")
+            self._engine = _connect(
+                f"{self.directory}?max_server_memory_usage={limit}&os_threads_nice_value_merge_mutate={_MERGE_NICE}"
+            )
             self._run(self._engine, f"CREATE DATABASE IF NOT EXISTS {quoted(database)}")
         except BaseException:
             self._owned.close()
             raise
         self._closed = threading.Event()
+        self._lanes: list[tuple[tuple[str, bool], _Lane]] = []  # that are idle, by database and whether for inserts
+        self._lanes_lock = threading.Lock()
         self._owner = True
 
     def insert(self, table: str, rows: pa.Table, *, token: str) -> None:
@@ -69,23 +84,32 @@ class EmbeddedStore:
             return
         check_rows(table, rows)
         columns = ", ".join(quoted(name) for name in rows.column_names)
-        # The engine reads the Python variable of this name.
-        block = rows.combine_chunks()  # noqa: F841
-        sql = f"INSERT INTO {table} ({columns}) SELECT {columns} FROM Python(block)"
-        settings: Settings = {**INSERT_SETTINGS, "insert_deduplication_token": token}
-        with self.session(settings) as connection:
+        if is_block(rows):
             try:
-                connection.query(sql, "Null")
-            except (RuntimeError, chdb.ChdbError) as error:
-                raise store_error(error) from error
+                pieces = block(rows)
+            except ValueError as error:
+                raise StoreRefused(INCORRECT_DATA, f"{table}: {error}") from error
+            with self._lane(INSERT_SETTINGS) as lane:
+                place = lane.hand_over(pieces)
+                form = f"FROM INFILE {literal(place)} COMPRESSION 'none'"
+                settings = f"SETTINGS insert_deduplication_token = {literal(token)}"
+                self._run(lane.connection, f"INSERT INTO {table} ({columns}) {form} {settings} FORMAT Native", "Null")
+            return
+        # The engine reads the Python variable of this name.
+        handed = expanded(rows).combine_chunks()  # noqa: F841
+        with self.session({**INSERT_SETTINGS, "insert_deduplication_token": token}) as connection:
+            self._run(connection, f"INSERT INTO {table} ({columns}) SELECT {columns} FROM Python(handed)", "Null")
 
     def command(self, sql: str, *, token: str | None = None) -> None:
         """Run DDL, or an INSERT SELECT … ORDER BY as one block under its token.
 
         Without the ORDER BY the same token again may be a second block (``INSERT_SETTINGS``).
         """
-        settings: Settings = {**INSERT_SETTINGS, "insert_deduplication_token": token} if token else {}
-        with self.session(settings) as connection:
+        if token is None:
+            with self._lane(_ASKS) as lane:
+                self._run(lane.connection, sql)
+            return
+        with self.session({**INSERT_SETTINGS, "insert_deduplication_token": token}) as connection:
             self._run(connection, sql)
 
     def query(self, sql: str, **parameters: object) -> pa.Table:
@@ -93,8 +117,8 @@ class EmbeddedStore:
 
         Arrow types as the engine writes them: DateTime is uint32 seconds, DateTime64 a timestamp, IPv6 16 bytes.
         """
-        with self.session() as connection:
-            body = self._run(connection, sql, "ArrowStream", {name: text(v) for name, v in parameters.items()})
+        with self._lane(_ASKS) as lane:
+            body = self._run(lane.connection, sql, "ArrowStream", {name: text(v) for name, v in parameters.items()})
         return pa.ipc.open_stream(body).read_all() if body else pa.table({})
 
     @contextmanager
@@ -109,10 +133,39 @@ class EmbeddedStore:
         connection = _connect(str(self.directory))
         try:
             self._run(connection, f"USE {quoted(database or self.database)}")
-            self.configure(connection, {"max_threads": QUERY_THREADS, **(settings or {})})
+            self.configure(connection, {**_ASKS, **(settings or {})})
             yield connection
         finally:
             connection.close()
+
+    @contextmanager
+    def _lane(self, settings: Settings) -> Iterator["_Lane"]:
+        """A connection with these settings, kept for the next who wants the same unless this one fails."""
+        if self._closed.is_set():
+            raise StoreUnavailable(f"the store in {self.directory} is closed")
+        kind = (self.database, settings is INSERT_SETTINGS)
+        with self._lanes_lock:
+            at = next((at for at in reversed(range(len(self._lanes))) if self._lanes[at][0] == kind), None)
+            lane = None if at is None else self._lanes.pop(at)[1]
+        if lane is None:
+            lane = _Lane(_connect(str(self.directory)))
+            try:
+                self._run(lane.connection, f"USE {quoted(self.database)}")
+                self.configure(lane.connection, settings)
+            except BaseException:
+                lane.close()
+                raise
+        try:
+            yield lane
+        except BaseException:
+            lane.close()
+            raise
+        with self._lanes_lock:
+            self._lanes.append((kind, lane))
+            over = self._lanes[:] if self._closed.is_set() else self._lanes[:-_IDLE_LANES]
+            del self._lanes[: len(over)]
+        for _, old in over:
+            old.close()
 
     def in_database(self, database: str) -> "EmbeddedStore":
         """The same engine with another database (made if it is missing) for names without one.
@@ -133,7 +186,12 @@ class EmbeddedStore:
     def close(self) -> None:
         """Stop the engine and let the directory go; a second call does nothing."""
         if self._owner and not self._closed.is_set():
-            self._closed.set()
+            with self._lanes_lock:
+                self._closed.set()
+                lanes = self._lanes[:]
+                self._lanes.clear()
+            for _, lane in lanes:
+                lane.close()
             self._engine.close()
             self._owned.close()
 
@@ -143,6 +201,37 @@ class EmbeddedStore:
             return cast(bytes, connection.query(sql, form, params=dict(parameters or {})).bytes())
         except (RuntimeError, chdb.ChdbError) as error:
             raise store_error(error) from error
+
+
+class _Lane:
+    """A connection, and the memory in which rows to insert are handed over."""
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+        # Kept, too: its pages are there already for the next block.
+        if sys.platform.startswith("linux"):
+            self._file = os.memfd_create("block")
+            self._path = f"/proc/self/fd/{self._file}"
+        else:
+            self._file, self._path = tempfile.mkstemp(prefix="flowtide-block-")
+
+    def hand_over(self, pieces: Sequence[Piece]) -> str:
+        """The path from which the engine reads the pieces."""
+        wanted = sum(map(len, pieces))
+        try:
+            written = os.pwritev(self._file, pieces, 0)
+            os.truncate(self._file, wanted)
+        except OSError as error:
+            raise StoreUnavailable(f"no memory for a block of {wanted} octets: {error}") from error
+        if written != wanted:
+            raise StoreUnavailable(f"no memory for a block: {written} of {wanted} octets")
+        return self._path
+
+    def close(self) -> None:
+        self.connection.close()
+        os.close(self._file)
+        if not sys.platform.startswith("linux"):
+            Path(self._path).unlink()
 
 
 def memory_default() -> int:

@@ -36,8 +36,12 @@ GRANTS: dict[str, frozenset[Role]] = {
     **dict.fromkeys(
         ("exporter_health_1m", "stage_1m", "interface_counter", "exporter_name", "v_exporter_name", "v_quality",
          "audit_1m", "bus_skipped", "bus_stream", "rollup_cut", "network_name", "v_network_prefixes", "v_network_as",
-         "setting", "accounting_import"),
+         "setting", "accounting_import", "alert_history"),
         _NOC),
+    # Frozen weeks and months: no subscriber is in them.
+    **dict.fromkeys(
+        ("report_week", "report_week_hour", "report_week_user", "report_week_port", "v_report_week",
+         "v_report_week_hour", "v_report_week_user", "v_report_week_port", "v_volume_month"), _NOC),
     "v_groups_1d": _ALL,
     # Of the sink's own work and the migrations': admins.
     **dict.fromkeys(

@@ -6,7 +6,7 @@ said by exceptions: an acknowledgement that does not come (``Unacknowledged``), 
 """
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -25,7 +25,7 @@ from sinks.kafka_client import (
 )
 from sinks.kafka_consumer import KafkaConsumer
 from sinks.kafka_producer import Appender, KafkaProducer, connect
-from sinks.kafka_topics import Found, Topics, judge, wanted
+from sinks.kafka_topics import Found, Topics, compacted, judge, judge_compacted, wanted
 from sinks.settings import BusSettings, KafkaSettings
 
 log = structlog.get_logger("sinks.kafka")
@@ -35,9 +35,12 @@ class KafkaBus:
     """Streams that are topics; one a process."""
 
     def __init__(
-        self, settings: BusSettings, kafka: KafkaSettings, member: str = "", limits: Limits | None = None
-    ) -> None:
+        self, settings: BusSettings, kafka: KafkaSettings, member: str = "", limits: Limits | None = None,
+        *, compacted_topics: Iterable[str] = (),
+    ) -> None:  # fmt: skip
         """``member`` names this process among its group's over restarts; empty: a new one each time.
+
+        ``compacted_topics`` are further ones that ``prepare`` makes; who reads them says what is wrong with them.
 
         Nothing is connected yet; KafkaError when the settings are wrong or crc32c is missing.
         """
@@ -45,6 +48,7 @@ class KafkaBus:
         self._limits = limits or Limits()
         self._arguments = arguments(settings, kafka, self._limits, member or f"flowtide-{socket.gethostname()}")
         self._identities: dict[str, str] = {}
+        self._compacted = tuple(compacted(topic, kafka) for topic in compacted_topics)
         take_client_log()
 
     @property
@@ -82,6 +86,7 @@ class KafkaBus:
                 topics.create(want)
             if missing:
                 found |= topics.find([want.name for want in missing])
+            self._prepare_compacted(topics, say)
         errors = []
         for want in wants:
             if want.name not in found:
@@ -95,6 +100,22 @@ class KafkaBus:
             raise KafkaError("; ".join(errors))
         for stream in (RAW_STREAM, ENRICHED_STREAM):
             self._identities[stream] = found[self.topic(stream)].identity
+
+    def _prepare_compacted(self, topics: Topics, say: Callable[[str], None]) -> None:
+        """Flows go on without them, so nothing here is an error."""
+        found = topics.find([want.name for want in self._compacted]) if self._compacted else {}
+        for want in self._compacted:
+            if want.name in found:
+                for text in judge_compacted(want, found[want.name]):
+                    say(f"warning: {text}")
+            elif self._kafka.create_topics:
+                say(f"create topic {want.name}: compacted, {want.partitions} partition, {want.replication} replicas")
+                try:
+                    topics.create(want)
+                except (KafkaError, BusUnavailable) as error:
+                    say(f"warning: {error}")
+            else:
+                say(f"warning: topic {want.name} does not exist and kafka.create_topics is off; run: {want.command}")
 
     def stream_id(self, stream: str) -> str:
         """The topic's id: made again, it has another; BusUnavailable."""

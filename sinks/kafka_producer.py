@@ -5,13 +5,13 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import kafka
 import kafka.errors
 import structlog
 
-from sinks import BusFull, BusUnavailable, Headers, MessageRefused, Unacknowledged, metrics
+from sinks import BusFull, BusUnavailable, Headers, MessageRefused, Parts, Unacknowledged, metrics, whole
 from sinks.kafka_client import MAX_MESSAGE_BYTES, Limits, bounded
 
 log = structlog.get_logger("sinks.kafka")
@@ -176,8 +176,9 @@ class KafkaProducer:
         self._make_reader, self._reader = reader, None
         self._broken: str | None = None
 
-    def publish(self, partition: int, headers: Headers, body: bytes) -> int:
+    def publish(self, partition: int, headers: Headers, body: bytes | Parts) -> int:
         """Append and return the offset; Unacknowledged, MessageRefused, BusUnavailable when nothing was sent."""
+        body = whole(body)
         if self._broken is not None:
             raise Unacknowledged(f"{self._topic}: {self._broken}; open another producer")
         _check_size(self._topic, size_of(headers, body))
@@ -198,6 +199,10 @@ class KafkaProducer:
                 ) from error
             metrics.KAFKA_UNACKNOWLEDGED.inc()
             raise Unacknowledged(f"{self._topic}/{partition}: {error!r}") from error
+
+    def compression(self) -> Literal["zstd"]:
+        """The network is slower than that."""
+        return "zstd"
 
     def last(self, partition: int) -> Headers | None:
         """Headers of the newest message; None when the log is empty, be it that all of it expired."""

@@ -1,4 +1,4 @@
-"""The two topics: what is wanted, what is there, and the plan from one to the other."""
+"""The topics: what is wanted, what is there, and the plan from one to the other."""
 
 import uuid
 from collections.abc import Iterable, Mapping
@@ -14,6 +14,7 @@ from sinks.kafka_client import MAX_MESSAGE_BYTES, KafkaError
 from sinks.settings import BusSettings, KafkaSettings
 
 _HOUR_MS = 3_600_000
+_DAY_MS = 24 * _HOUR_MS
 _SETTINGS = ("max.message.bytes", "retention.ms", "retention.bytes", "cleanup.policy", "min.insync.replicas")
 
 
@@ -25,10 +26,15 @@ class Wanted:
     partitions: int
     replication: int
     retention_ms: int
+    is_compacted: bool = False  # the newest value of each key stays for ever, for all who read the whole
 
     @property
     def configs(self) -> dict[str, str]:
         """What the topic is created with; all else is the broker's default."""
+        in_sync = {"min.insync.replicas": str(1 if self.replication < 3 else 2)}
+        if self.is_compacted:
+            # Values hold names: what was replaced or removed is to be gone within a day.
+            return {"cleanup.policy": "compact", "max.compaction.lag.ms": str(_DAY_MS), **in_sync}
         return {
             "cleanup.policy": "delete",  # compaction would make holes in the offsets
             "retention.ms": str(self.retention_ms),
@@ -37,7 +43,7 @@ class Wanted:
             # Retention counts from arrival: a producer's clock that is days behind must not delete its messages.
             "message.timestamp.type": "LogAppendTime",
             "compression.type": "producer",
-            "min.insync.replicas": str(1 if self.replication < 3 else 2),
+            **in_sync,
         }
 
     @property
@@ -67,6 +73,29 @@ def wanted(bus: BusSettings, settings: KafkaSettings) -> tuple[Wanted, ...]:
         Wanted(settings.topic_prefix + stream, bus.partitions, settings.replication, count * _HOUR_MS)
         for stream, count in hours.items()
     )
+
+
+def compacted(topic: str, settings: KafkaSettings) -> Wanted:
+    """A topic of states by key.  One partition: it is small, and its records have one order."""
+    return Wanted(topic, 1, settings.replication, -1, is_compacted=True)
+
+
+def judge_compacted(want: Wanted, found: Found) -> list[str]:
+    """What keeps us from using a topic of states; the number of partitions is its operator's."""
+    alter = f"kafka-configs.sh --bootstrap-server HOST:PORT --alter --entity-type topics --entity-name {want.name}"
+    errors = []
+    if found.configs.get("cleanup.policy", "delete") != "compact":
+        errors.append(
+            f"{want.name} is not compacted, so what it says is lost with time: {alter} --add-config"
+            " cleanup.policy=compact"
+        )
+    in_sync = int(found.configs.get("min.insync.replicas", 1))
+    if in_sync > found.replication:
+        errors.append(
+            f"{want.name} wants {in_sync} replicas in sync and has {found.replication}, so it takes nothing: "
+            f"{alter} --add-config min.insync.replicas={max(1, found.replication - 1)}"
+        )
+    return errors
 
 
 def judge(want: Wanted, found: Found) -> tuple[list[str], list[str]]:
@@ -129,7 +158,7 @@ class Topics:
         except kafka.errors.AuthorizationError as error:
             raise KafkaError(
                 f"the user may not describe the topics: {error!r}; grant Describe, DescribeConfigs, Read and Write on "
-                f"both topics, and Read on the groups enricher and sink"
+                f"all of them, and Read on the groups enricher and sink"
             ) from error
         except kafka.errors.KafkaError as error:
             raise BusUnavailable(f"the brokers do not describe the topics: {error!r}") from error

@@ -4,10 +4,11 @@ import threading
 import uuid
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Literal
 
 import pyarrow as pa
 
-from sinks import ENRICHED_STREAM, RAW_STREAM, Committed, Headers, Message, OffsetGone
+from sinks import ENRICHED_STREAM, RAW_STREAM, Committed, Headers, Message, OffsetGone, Parts, whole
 
 
 class MemoryBus:
@@ -55,13 +56,17 @@ class MemoryProducer:
     def __init__(self, bus: MemoryBus, stream: str) -> None:
         self._bus, self._stream = bus, stream
 
-    def publish(self, partition: int, headers: Headers, body: bytes) -> int:
+    def publish(self, partition: int, headers: Headers, body: bytes | Parts) -> int:
         """Append one message."""
         with self._bus.changed:
             log = self._bus.logs[self._stream, partition]
-            log.append(Message(partition, len(log), dict(headers), body))
+            log.append(Message(partition, len(log), dict(headers), whole(body)))
             self._bus.changed.notify_all()
             return len(log) - 1
+
+    def compression(self) -> Literal["none"]:
+        """Nothing is written."""
+        return "none"
 
     def last(self, partition: int) -> Headers | None:
         """Headers of the newest message."""

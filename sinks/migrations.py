@@ -13,6 +13,7 @@ from importlib.resources import files
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sinks import Store, cluster
+from sinks.inserts import literal
 from sinks.rollup_tables import BY_NAME as ROLLUP
 from sinks.rollup_tables import NAMES, ROLLUPS
 from sinks.schema import FLOW, OBSERVATIONS
@@ -34,6 +35,7 @@ DEDUPLICATION_WINDOW = 100_000
 _VOLUME_SOURCE = "volume_source:"  # before service/access, in ``setting``
 _CENTURY = 36_500  # days that no row reaches
 _MEASURES = ("flows", "packets", "packets_est", "octets", "octets_est")
+_TUNING = re.compile(r"(ALTER TABLE \w+ MODIFY SETTING )(.*)", re.DOTALL)
 _FILE = re.compile(r"(\d{4})_(\w+)\.sql")
 
 
@@ -95,7 +97,7 @@ def plan(store: Store, settings: StoreSettings, timezone: str, known: Sequence[M
         )
     values = _values(settings, timezone)
     steps = [
-        Step(migration.version, migration.name, statements(migration.text, values))
+        Step(migration.version, migration.name, _understood(store, statements(migration.text, values)))
         for migration in known
         if migration.version not in applied
     ]
@@ -142,7 +144,7 @@ def problems(store: Store) -> list[str]:
         "SELECT name, create_table_query AS sql FROM system.tables WHERE database = currentDatabase()"
     ).to_pylist()
     made = {row["name"]: row["sql"] for row in tables}
-    for name in ("flows", *NAMES, *OBSERVATIONS, *DELIVERY_TABLES):
+    for name in ("flows", *NAMES, *OBSERVATIONS, *DELIVERY_TABLES, "alert_history"):
         if name not in made:
             found.append(f"table {name} is missing: run flowtide migrate")
         elif setting := cluster.missing_window(made[name], DEDUPLICATION_WINDOW):
@@ -177,6 +179,21 @@ def statements(text: str, values: Mapping[str, str]) -> tuple[str, ...]:
         code = code.replace(f"{{{name}}}", values[name])
     parts = (re.sub(r"\n\s*\n", "\n", part).strip() for part in re.split(r";[ \t]*(?:\n|$)", code))
     return tuple(part for part in parts if part)
+
+
+def _understood(store: Store, wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """The statements without those settings of tables which this engine has not: they save work, no more."""
+    if not any(_TUNING.match(statement) for statement in wanted):
+        return wanted
+    there = set(store.query("SELECT name FROM system.merge_tree_settings").column("name").to_pylist())
+    found = []
+    for statement in wanted:
+        if match := _TUNING.match(statement):
+            pairs = [pair for pair in re.split(r",\s*", match[2]) if pair.split("=")[0].strip() in there]
+            found += [match[1] + ", ".join(pairs)] if pairs else []
+        else:
+            found.append(statement)
+    return tuple(found)
 
 
 def _values(settings: StoreSettings, timezone: str) -> dict[str, str]:
@@ -295,7 +312,23 @@ def _keep_settings(store: Store, settings: StoreSettings, timezone: str) -> None
     # Read by v_user_day; a scope that is not named any more is as by default.
     wanted |= {name: "" for name in kept if name.startswith(_VOLUME_SOURCE)}
     wanted |= {f"{_VOLUME_SOURCE}{scope}": source for scope, source in settings.volume_sources.items()}
-    rows = [f"('{name}', '{value}', now64(3))" for name, value in wanted.items() if kept.get(name) != value]
+    _insert_settings(store, kept, wanted)
+
+
+def keep_settings(store: Store, prefix: str, wanted: Mapping[str, str]) -> None:
+    """Write what queries in the store read of settings of others, all whose names begin with ``prefix``.
+
+    One that is not wanted any more is kept as an empty value.
+    """
+    kept = _settings(store)
+    gone = dict.fromkeys((name for name in kept if name.startswith(prefix)), "")
+    _insert_settings(store, kept, {**gone, **wanted})
+
+
+def _insert_settings(store: Store, kept: Mapping[str, str], wanted: Mapping[str, str]) -> None:
+    rows = [
+        f"({literal(name)}, {literal(value)}, now64(3))" for name, value in wanted.items() if kept.get(name) != value
+    ]
     if rows:
         store.command(f"INSERT INTO setting (name, value, made) VALUES {', '.join(rows)}")
 

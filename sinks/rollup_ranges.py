@@ -13,7 +13,16 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from sinks import Store, StoreUnavailable, metrics
-from sinks.rollup_tables import NAMES, of_offsets, of_step, statement, step_statement, steps_of
+from sinks.rollup_tables import (
+    NAMES,
+    labels_of,
+    labels_query,
+    of_offsets,
+    of_step,
+    statement,
+    step_statement,
+    steps_of,
+)
 
 ALL = "all"
 """In ``rollup_plan`` and ``rollup_cut``: a live range, which goes into every rollup."""
@@ -75,17 +84,19 @@ def run_range(store: Store, timezone: str, stream: str, partition: int, base: in
     """
     whole = (partition, base + a, base + b)
     suffix, where, staged = f"{stream}/{partition}/{a}-{b}", of_offsets(*whole), of_step(*whole)
+    labels = labels_of(store.query(labels_query(where)))
     made = set[str]()
     for name in NAMES:
         for step in steps_of(name):
             if step not in made:
-                store.command(step_statement(step, *whole, timezone), token=f"{step}/{suffix}")
+                store.command(step_statement(step, *whole, timezone, labels), token=f"{step}/{suffix}")
                 made.add(step)
-        store.command(statement(name, where, timezone, staged=staged), token=f"{name}/{suffix}")
+        store.command(statement(name, where, timezone, staged=staged, labels=labels), token=f"{name}/{suffix}")
+    # Every row of raw is in the first step once; raw itself is not asked again.
+    rows = _rows(store, f"SELECT sum(flows_) AS rows FROM flow_range WHERE {staged} AND kind != 1")
+    note_done(store, ALL, *whole, rows, token=suffix)
     for step in sorted(made):  # every rollup has it: whoever runs this range again adds nothing from an empty step
         store.command(f"ALTER TABLE {step} DROP PARTITION ({', '.join(map(str, whole))})")
-    rows = count_rows(store, where)
-    note_done(store, ALL, *whole, rows, token=suffix)
     metrics.ROLLED_ROWS.inc(rows)
     return rows
 
@@ -98,7 +109,11 @@ def note_done(store: Store, rollup: str, partition: int, a: int, b: int, rows: i
 
 def count_rows(store: Store, where: str) -> int:
     """Rows of raw."""
-    return int(store.query(f"SELECT count() AS rows FROM flows WHERE {where}").column("rows")[0].as_py())
+    return _rows(store, f"SELECT count() AS rows FROM flows WHERE {where}")
+
+
+def _rows(store: Store, sql: str) -> int:
+    return int(store.query(sql).column("rows")[0].as_py())
 
 
 def run_chunk(store: Store, timezone: str, name: str, partition: int, a: int, b: int) -> int:

@@ -6,6 +6,7 @@ rows under the same token.  The same files rebuild a day and back-fill a rollup 
 
 import time
 from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from sinks import Store
@@ -98,20 +99,39 @@ class Rollups:
         self._planned[partition] = (self._rolled[partition], end)
         return self._planned[partition]
 
-    def run(self, partition: int, planned: tuple[int, int], stream_id: str) -> None:
-        """Run every rollup over a planned range; StoreUnavailable (a rebuild that holds it, too) leaves it planned."""
+    def turn(self, partitions: Iterable[int]) -> list[int]:
+        """The partitions, whose newest range was planned longest ago first."""
+        return sorted(partitions, key=lambda partition: self._last[partition])
+
+    def task(self, partition: int, planned: tuple[int, int], stream_id: str) -> Callable[[], float]:
+        """What runs every rollup over a planned range, in any thread; it returns the seconds that it took.
+
+        StoreUnavailable (a rebuild that holds it, too) leaves the range planned.
+        """
         a, b = planned
         base = self._base[partition]
         suffix = f"{stream_id}/{partition}/{a}-{b}"
-        began = time.perf_counter()
-        record(self._store, ALL, stream_id, partition, base, base + a, base + b, token=suffix)
-        if not is_done(self._store, ALL, partition, base + a, base + b):
-            run_range(self._store, self._timezone, stream_id, partition, base, a, b)
-        self._rolled[partition], self._planned[partition] = b, None
+
+        def run() -> float:
+            began = time.perf_counter()
+            record(self._store, ALL, stream_id, partition, base, base + a, base + b, token=suffix)
+            if not is_done(self._store, ALL, partition, base + a, base + b):
+                run_range(self._store, self._timezone, stream_id, partition, base, a, b)
+            return time.perf_counter() - began
+
+        return run
+
+    def done(self, partition: int, planned: tuple[int, int], seconds: float) -> None:
+        """The planned range has run."""
+        self._rolled[partition], self._planned[partition] = planned[1], None
         if partition in self._hurried:  # it comes once, and says nothing of how long the next one takes
             self._hurried.remove(partition)
         else:
-            self._took[partition] = time.perf_counter() - began
+            self._took[partition] = seconds
+
+    def run(self, partition: int, planned: tuple[int, int], stream_id: str) -> None:
+        """Run a planned range here and now; raises as its ``task``."""
+        self.done(partition, planned, self.task(partition, planned, stream_id)())
 
     def cut_until(self, partition: int, base: int) -> int:
         """Where the newest range of the stream that begins at ``base`` ended, by the table for people.

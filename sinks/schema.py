@@ -11,8 +11,9 @@ from typing import Literal
 
 import numpy as np
 
-SCHEMA_VERSION = 2
-"""Version of the bus messages' columns; a reader refuses what it does not know."""
+SCHEMA_VERSION = 3
+"""Version of the bus messages' columns and form (3: ``codec`` writes constant columns once); a reader refuses what it
+does not know."""
 
 LABEL = "label"
 """In-memory type of a text column with few values: uint32 codes into a tuple of distinct strings."""

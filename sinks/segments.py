@@ -2,7 +2,9 @@
 
 A segment is named by the offset of its first message.  It begins with a head frame that repeats the headers of the
 message before it, so the log's tail is known even when all older segments are gone.  All integers are little-endian:
-``length u32, crc32 u32`` of what follows: ``offset u64, header bytes u32, headers (JSON), body``.
+``length u32, checksum u32`` of what follows: ``offset u64, header bytes u32, headers (JSON), body``.  The checksum is
+CRC-32C where the length's highest bit is set, which processors compute ten times faster; else CRC-32, as it was written
+before.  Headers are filled up with blanks, so that the body begins at an address that arrays of 8 octets may have.
 """
 
 import contextlib
@@ -15,12 +17,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sinks import Headers
+from crc32c import crc32c
+
+from sinks import Headers, Parts
 
 _FRAME = struct.Struct("<II")
 _INNER = struct.Struct("<QI")
 _HEAD_OFFSET = 2**64 - 1  # offset of a head frame: no message ever has it
+_CASTAGNOLI = 1 << 31  # in a frame's length: which checksum it has
 _MOST_DAMAGED = 64  # messages in a row that damage may cover and what is behind them is still found
+_ALIGNED = 16  # octets: as memory that Python allocates
 MAX_FRAME_BYTES = 256 << 20  # 500 k rows uncompressed are 100 MB; a larger length is damage, not data
 
 
@@ -34,7 +40,7 @@ class Frame:
 
     offset: int
     headers: Headers
-    body: bytes
+    body: memoryview
     end: int
 
 
@@ -54,7 +60,7 @@ def create(folder: Path, base: int, last: Headers | None) -> int:
     fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o640)
     head = json.dumps({"base": base, "last": dict(last) if last is not None else None}).encode()
     try:
-        _write_all(fd, b"".join(_frame(_HEAD_OFFSET, b"{}", head)))
+        _write_all(fd, b"".join(_frame(_HEAD_OFFSET, b"{}", [head])))
         os.fsync(fd)
         temporary.rename(path_of(folder, base))
     except OSError:
@@ -65,9 +71,9 @@ def create(folder: Path, base: int, last: Headers | None) -> int:
     return fd
 
 
-def append(fd: int, offset: int, headers: Headers, body: bytes) -> int:
+def append(fd: int, offset: int, headers: Headers, body: Parts, mark: int) -> int:
     """Write one frame at the end and return its size; OSError leaves the file as it was."""
-    parts = _frame(offset, json.dumps(dict(headers)).encode(), body)
+    parts = _frame(offset, json.dumps(dict(headers)).encode(), body, mark)
     size = sum(len(part) for part in parts)
     start = os.lseek(fd, 0, os.SEEK_END)
     try:
@@ -87,16 +93,17 @@ def read(fd: int, at: int) -> Frame | None:
         return None
     if len(head) < _FRAME.size:
         raise TornFrame(f"{len(head)} bytes at {at}")
-    length, crc = _FRAME.unpack(head)
+    marked, crc = _FRAME.unpack(head)
+    length = marked & ~_CASTAGNOLI
     if not _INNER.size <= length <= MAX_FRAME_BYTES:
         raise TornFrame(f"length {length} at {at}")
     inner = os.pread(fd, length, at + _FRAME.size)
-    if len(inner) < length or zlib.crc32(inner) != crc:
+    if len(inner) < length or (crc32c(inner) if marked & _CASTAGNOLI else zlib.crc32(inner)) != crc:
         raise TornFrame(f"frame of {length} bytes at {at}: {len(inner)} there, or a wrong checksum")
     offset, header_bytes = _INNER.unpack_from(inner)
     body_at = _INNER.size + header_bytes
     headers = json.loads(inner[_INNER.size : body_at])
-    return Frame(offset, headers, inner[body_at:], at + _FRAME.size + length)
+    return Frame(offset, headers, memoryview(inner)[body_at:], at + _FRAME.size + length)
 
 
 def skim(fd: int, at: int) -> tuple[int, int] | None:
@@ -104,7 +111,7 @@ def skim(fd: int, at: int) -> tuple[int, int] | None:
     head = os.pread(fd, _FRAME.size + _INNER.size, at)
     if len(head) < _FRAME.size + _INNER.size:
         return None
-    length, _ = _FRAME.unpack_from(head)
+    length = _FRAME.unpack_from(head)[0] & ~_CASTAGNOLI
     end = at + _FRAME.size + length
     if not _INNER.size <= length <= MAX_FRAME_BYTES or end > os.fstat(fd).st_size:
         return None
@@ -163,8 +170,16 @@ def first_frame(fd: int) -> int:
 
 def last_before(fd: int) -> Headers | None:
     """Headers of the message before this segment, from its head frame."""
-    last: Headers | None = json.loads(_head(fd).body)["last"]
+    last: Headers | None = json.loads(bytes(_head(fd).body))["last"]
     return last
+
+
+def mark_of(fd: int) -> int:
+    """What ``append`` has to be told: one segment's frames have one kind of checksum, that of its head.
+
+    So a writer that knows only CRC-32 never takes a sound frame for a torn one: it refuses the head, and cuts nothing.
+    """
+    return int(_FRAME.unpack(os.pread(fd, _FRAME.size, 0))[0]) & _CASTAGNOLI
 
 
 def sync_folder(folder: Path) -> None:
@@ -228,7 +243,12 @@ def _head(fd: int) -> Frame:
     return frame
 
 
-def _frame(offset: int, headers: bytes, body: bytes) -> list[bytes]:
+def _frame(offset: int, headers: bytes, body: Parts, mark: int = _CASTAGNOLI) -> list[bytes | memoryview]:
+    headers += b" " * (-(_INNER.size + len(headers)) % _ALIGNED)
     inner = _INNER.pack(offset, len(headers)) + headers
-    crc = zlib.crc32(body, zlib.crc32(inner))
-    return [_FRAME.pack(len(inner) + len(body), crc) + inner, body]
+    checksum = crc32c if mark else zlib.crc32
+    crc = checksum(inner)
+    for part in body:
+        crc = checksum(part, crc)
+    length = len(inner) + sum(map(len, body))
+    return [_FRAME.pack(length | mark, crc) + inner, *body]

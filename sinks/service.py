@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,6 +62,26 @@ _GAP_SECONDS = 1.0  # how often a stopped partition looks whether its gap is acc
 _IDLE_POLLS = 50  # at a stop: what has not come after 5 s of asking is left for the next start
 
 
+class _Range:
+    """A planned range of a partition: run by somebody else, or by whoever asks for its result."""
+
+    def __init__(self, partition: int, planned: tuple[int, int], task: Callable[[], float]) -> None:
+        self.partition, self.planned, self._task = partition, planned, task
+        self._future: Future[float] | None = None
+
+    def begin(self, beside: Executor) -> None:
+        """Run it there."""
+        self._future = beside.submit(self._task)
+
+    def has_run(self) -> bool:
+        """Whether its result is there."""
+        return self._future is not None and self._future.done()
+
+    def result(self) -> float:
+        """The seconds that it took; raises as it did."""
+        return self._future.result() if self._future is not None else self._task()
+
+
 class Sink(Generations):
     """Moves enriched messages into the store, and ranges of them into the rollups; run by one thread."""
 
@@ -76,8 +97,12 @@ class Sink(Generations):
         dead_letters: DeadLetters,
         gaps: Path,
         clock: Callable[[], float] = time.monotonic,
+        beside: Executor | None = None,
     ) -> None:
-        """``dead_letters`` keeps what the store refuses for what it is; ``gaps`` is the folder of ``sinks.gaps``."""
+        """``dead_letters`` keeps what the store refuses for what it is; ``gaps`` is the folder of ``sinks.gaps``.
+
+        ``beside`` runs the rollups' ranges, one at a time, while rows are inserted; without it rows wait for them.
+        """
         super().__init__(bus, metrics)
         self._store, self._rollups, self._settings = store, rollups, settings
         self._dead_letters, self._gaps, self._clock = dead_letters, gaps, clock
@@ -89,6 +114,8 @@ class Sink(Generations):
         self._gap: dict[int, Gap] = {}  # of them, those that met a gap
         self._looked_at = self._roll_again_at = float("-inf")
         self._rollup_failures = 0  # in a row
+        self._beside = beside
+        self._range: _Range | None = None  # that was committed and runs
 
     @property
     def stopped(self) -> dict[int, str]:
@@ -99,6 +126,8 @@ class Sink(Generations):
         self._stream_id = self._bus.stream_id(ENRICHED_STREAM)
         for mapping in (self._positions, self._next, self._base, self._stopped, self._gap):
             mapping.clear()
+        # A range that still runs is let go: who has its partition repeats it under the same tokens.
+        self._range = None
         self._rollups.forget()
         for partition in consumer.assigned():
             self._begin(consumer, partition)
@@ -302,28 +331,43 @@ class Sink(Generations):
         """Take the due ranges into the rollups: planned, committed, run, committed."""
         if self._clock() < self._roll_again_at and not finish:
             return
-        for partition in self._next:
+        if self._range is not None and (not (finish or self._range.has_run()) or not self._settle(consumer)):
+            return
+        for partition in self._rollups.turn(self._next):
             while (planned := self._rollups.due(partition, self._clock(), finish=finish)) is not None:
                 self._positions[partition] = replace(self._positions[partition], planned=planned)
                 self._commit(consumer, partition)  # refused when the generation is lost: then nothing runs
-                try:
-                    self._rollups.run(partition, planned, self._stream_id)
-                except (StoreUnavailable, StoreRefused) as error:
-                    metrics.RETRIES.inc()
-                    self.failed = f"rollups wait: {type(error).__name__}: {error}"
-                    limited(log.error, "rollup", "rollups wait for the store", error=str(error)[:500])
-                    pause = self._settings.retry_seconds * min(2**self._rollup_failures, _LONGEST_RETRY)
-                    self._roll_again_at = self._clock() + pause
-                    self._rollup_failures = min(self._rollup_failures + 1, 10)
+                self._range = _Range(partition, planned, self._rollups.task(partition, planned, self._stream_id))
+                if self._beside is not None and not finish:
+                    self._range.begin(self._beside)
                     return
-                if self._rollup_failures:
-                    self._rollup_failures, self.failed = 0, None
-                self._positions[partition] = replace(self._positions[partition], rolled=planned[1], planned=None)
-                self._commit(consumer, partition)
+                if not self._settle(consumer):
+                    return
                 if not finish:
                     break  # what came meanwhile is stored before the next range
             waiting = self._next[partition] - self._positions[partition].rolled
             metrics.ROLLUP_LAG_MESSAGES.labels(str(partition)).set(max(0, waiting))
+
+    def _settle(self, consumer: Consumer) -> bool:
+        """Wait for the range that runs, and commit it; False: it is to be tried again later."""
+        assert self._range is not None
+        ran, self._range = self._range, None
+        try:
+            seconds = ran.result()
+        except (StoreUnavailable, StoreRefused) as error:
+            metrics.RETRIES.inc()
+            self.failed = f"rollups wait: {type(error).__name__}: {error}"
+            limited(log.error, "rollup", "rollups wait for the store", error=str(error)[:500])
+            pause = self._settings.retry_seconds * min(2**self._rollup_failures, _LONGEST_RETRY)
+            self._roll_again_at = self._clock() + pause
+            self._rollup_failures = min(self._rollup_failures + 1, 10)
+            return False
+        if self._rollup_failures:
+            self._rollup_failures, self.failed = 0, None
+        self._rollups.done(ran.partition, ran.planned, seconds)
+        self._positions[ran.partition] = replace(self._positions[ran.partition], rolled=ran.planned[1], planned=None)
+        self._commit(consumer, ran.partition)
+        return True
 
     def _commit(self, consumer: Consumer, partition: int) -> None:
         position = self._positions[partition]

@@ -23,7 +23,9 @@ class BusSettings(Part):
     )
     partitions: int = Field(2, ge=1, le=1024, description="about flows a second / 100,000; fixed once made")
     compression: Literal["auto", "none", "lz4", "zstd"] = Field(
-        "auto", description="auto: lz4 on the spool, zstd to Kafka"
+        "auto",
+        description="auto: zstd to Kafka; on the spool none while readers keep up, lz4 once an eighth of a stream's"
+        " share waits",
     )
     segment_bytes: PositiveInt = Field(64 << 20, description="a segment file of the spool ends here")
     max_bytes: PositiveInt = Field(
@@ -93,7 +95,7 @@ class SinkSettings(Part):
     """How messages become rows."""
 
     rollup_seconds: float = Field(
-        5.0, gt=0, le=3600, description="rollups lag raw by about this much, or by twice what they take"
+        10.0, gt=0, le=3600, description="rollups lag raw by about this much, or by twice what they take"
     )
     rollup_rows: PositiveInt = Field(5_000_000, description="and are made at once when this many rows wait")
     telemetry: str = Field(

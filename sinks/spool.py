@@ -14,10 +14,23 @@ import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import structlog
 
-from sinks import ENRICHED_STREAM, RAW_STREAM, BusFull, Committed, Headers, Message, OffsetGone, segments
+from sinks import (
+    ENRICHED_STREAM,
+    RAW_STREAM,
+    BusFull,
+    Committed,
+    Encoded,
+    Headers,
+    Message,
+    OffsetGone,
+    Parts,
+    segments,
+)
+from sinks.hand_over import Handed, HandOver, Place
 from sinks.ownership import Ownership
 from sinks.settings import BusSettings
 from sinks.spool_log import Cursor, Tail
@@ -58,6 +71,7 @@ class Spool:
                 f"{folder} was made with {self._partitions} partitions, the settings say {settings.partitions}: "
                 f"set bus.partitions = {self._partitions}, or drain the spool and move it away"
             )
+        self.hand_overs: dict[str, HandOver] = {}
         for stream in self._ids:
             for partition in range(self._partitions):
                 self.log_folder(stream, partition).mkdir(parents=True, exist_ok=True)
@@ -70,6 +84,10 @@ class Spool:
     def stream_id(self, stream: str) -> str:
         """Identity of this making of the stream."""
         return self._ids[stream]
+
+    def hand_over(self, stream: str) -> None:
+        """From now on who reads the stream here gets ``Message.rows`` of what is written here, without the log."""
+        self.hand_overs.setdefault(stream, HandOver())
 
     def log_folder(self, stream: str, partition: int) -> Path:
         """Where a partition's segments are."""
@@ -109,24 +127,41 @@ class SpoolProducer:
         self._tails = [Tail(spool.log_folder(stream, partition)) for partition in range(spool.partitions)]
         self._lock = threading.Lock()
         self._bound = spool.bound
+        # Each partition's newest segment is there however fast the readers are.
+        self._crowded = min(spool.bound // 8 + spool.partitions * spool.segment_bytes, spool.bound // 2)
         self._bytes, self._measured = self._measure(), time.monotonic()
         self._stop = threading.Event()
         self._syncer = threading.Thread(target=self._sync_often, name=f"sync {stream}", daemon=True)
         self._syncer.start()
 
-    def publish(self, partition: int, headers: Headers, body: bytes) -> int:
+    def publish(self, partition: int, headers: Headers, body: bytes | Parts) -> int:
         """Append one message; BusFull when the bound is reached or the disk is full."""
+        parts = [body] if isinstance(body, bytes) else body
+        octets = sum(map(len, parts))
         with self._lock:
-            if self._bytes + len(body) > self._bound and not self._has_room(len(body)):
+            if self._bytes + octets > self._bound and not self._has_room(octets):
                 raise BusFull(f"{self._stream}: {self._bytes} of {self._bound} bytes in use (setting bus.max_bytes)")
             tail = self._tails[partition]
             offset = tail.end
             try:
-                self._bytes += tail.append(headers, body, self._spool.segment_bytes)
+                size = tail.append(headers, parts, self._spool.segment_bytes)
             except OSError as error:
                 self._let_trim(tail)
                 raise BusFull(f"{self._stream}: {error}") from error
+            self._bytes += size
+            hand_over = self._spool.hand_overs.get(self._stream)
+            if hand_over is not None and isinstance(body, Encoded):
+                place = Place(offset, tail.base, tail.size - size)
+                hand_over.offer(partition, Handed(place, tail.size, headers, body.rows))
             return offset
+
+    def compression(self) -> Literal["none", "lz4"]:
+        """None while readers keep up; what waits longer is made smaller, so that the bound holds more of an outage."""
+        now = time.monotonic()
+        if now - self._measured >= _MEASURE_SECONDS:
+            with self._lock:
+                self._bytes, self._measured = self._measure(), now
+        return "lz4" if self._bytes > self._crowded else "none"
 
     def last(self, partition: int) -> Headers | None:
         """Headers of the newest message, even when its body is trimmed."""
@@ -187,10 +222,13 @@ class SpoolConsumer:
             committed = None
             with contextlib.suppress(SpoolError):  # told to whoever asks for the position
                 committed = self.committed(partition)
-            cursor = Cursor(stream, partition, spool.log_folder(stream, partition), 0)
+            cursor = Cursor(stream, partition, spool.log_folder(stream, partition), 0, spool.hand_overs.get(stream))
             cursor.offset = committed.offset if committed else cursor.bounds()[0]
             self._logs.append(cursor)
         self._turn = 0
+        self._hand_over = spool.hand_overs.get(stream)
+        if self._hand_over is not None:
+            self._hand_over.open()
 
     def assigned(self) -> Sequence[int]:
         """All partitions: a spool has one member a group."""
@@ -246,6 +284,8 @@ class SpoolConsumer:
         """Close the files."""
         for cursor in self._logs:
             cursor.close()
+        if self._hand_over is not None:
+            self._hand_over.close()
 
     def _read(self, max_bytes: int) -> list[Message]:
         messages: list[Message] = []
@@ -263,7 +303,7 @@ class SpoolConsumer:
                 continue
             idle = 0
             messages.append(message)
-            size += len(message.body)
+            size += len(message.body) if message.rows is None else message.rows.nbytes
         return messages
 
     def _cursor_path(self, partition: int) -> Path:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import structlog
 
-from sinks import Headers, Message, OffsetGone, segments
+from sinks import Headers, Message, OffsetGone, Parts, segments
+from sinks.hand_over import HandOver, Place
 
 log = structlog.get_logger("sinks.spool")
 
@@ -27,7 +28,7 @@ class Tail:
         found = segments.bases(folder)
         if not found:
             self.end = 0
-            self._open(segments.create(folder, 0, None))
+            self._open(segments.create(folder, 0, None), 0)
             return
         path = segments.path_of(folder, found[-1])
         fd = os.open(path, os.O_RDWR)
@@ -41,7 +42,7 @@ class Tail:
         position = segments.first_frame(fd)
         for frame in segments.frames(fd):
             self.end, self.last, position = frame.offset + 1, frame.headers, frame.end
-        self._open(fd)
+        self._open(fd, found[-1])
         torn = self.size - position
         if not torn:
             return
@@ -57,15 +58,16 @@ class Tail:
         self.end, self.last = newest.offset + 1, newest.headers
         self.roll()
 
-    def _open(self, fd: int) -> None:
-        self.fd = fd
+    def _open(self, fd: int, base: int) -> None:
+        self.fd, self.base = fd, base
         self.size = os.fstat(fd).st_size
+        self._mark = segments.mark_of(fd)
 
-    def append(self, headers: Headers, body: bytes, segment_bytes: int) -> int:
+    def append(self, headers: Headers, body: Parts, segment_bytes: int) -> int:
         """Write one message; a full segment is closed first."""
         if self.size >= segment_bytes:
             self.roll()
-        size = segments.append(self.fd, self.end, headers, body)
+        size = segments.append(self.fd, self.end, headers, body, self._mark)
         self.size += size
         self.end += 1
         self.last, self.dirty = headers, True
@@ -77,15 +79,18 @@ class Tail:
         os.fsync(self.fd)
         fresh = segments.create(self.folder, self.end, self.last)
         os.close(self.fd)
-        self._open(fresh)
+        self._open(fresh, self.end)
         self.empty = True
 
 
 class Cursor:
     """The reading end of one partition's log."""
 
-    def __init__(self, stream: str, partition: int, folder: Path, offset: int) -> None:
-        self.stream, self.partition, self.folder = stream, partition, folder
+    def __init__(
+        self, stream: str, partition: int, folder: Path, offset: int, hand_over: HandOver | None = None
+    ) -> None:
+        """``hand_over`` has the newest messages of the stream, where this process writes it too."""
+        self.stream, self.partition, self.folder, self._hand_over = stream, partition, folder, hand_over
         self.offset = offset
         self._base: int | None = None
         self._fd = -1
@@ -125,6 +130,12 @@ class Cursor:
         """The next message; None: it is not there yet."""
         if self._base is None and not self._enter():
             return None
+        if self._hand_over is not None and self._base is not None:
+            handed = self._hand_over.take(self.partition, Place(self.offset, self._base, self._at))
+            if handed is not None:
+                self._at, self._unsettled = handed.end, True
+                self.offset += 1
+                return Message(self.partition, handed.place.offset, handed.headers, b"", handed.rows)
         frame = self._frame()
         if frame is None:
             # The writer may have filled this segment and begun the next since we looked: look at both, in that order.

@@ -4,6 +4,8 @@ import re
 
 from sinks import StoreRefused, StoreUnavailable
 
+INCORRECT_DATA = 117
+
 TRANSIENT_CODES = frozenset({
     75,  # CANNOT_WRITE_TO_FILE_DESCRIPTOR: the disk is full
     159,  # TIMEOUT_EXCEEDED
@@ -32,7 +34,7 @@ CONTENT_CODES = frozenset({
     69,  # ARGUMENT_OUT_OF_BOUND
     70,  # CANNOT_CONVERT_TYPE
     72,  # CANNOT_PARSE_NUMBER
-    117,  # INCORRECT_DATA
+    INCORRECT_DATA,
     131,  # TOO_LARGE_STRING_SIZE
     190,  # SIZES_OF_ARRAYS_DONT_MATCH
     321,  # VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE

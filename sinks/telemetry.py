@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+_READ_SECONDS = 10.0  # for a request to be there
 _MAX_KEYS = 10_000  # of remembered log lines; beyond it the memory starts anew
 
 
@@ -66,18 +67,29 @@ def limited(write: Callable[..., Any], key: object, event: str, **fields: object
 class TelemetryServer:
     """/metrics for Prometheus and /healthz for supervisors, on a thread of its own."""
 
-    def __init__(self, host: str, port: int, health: Callable[[], Mapping[str, object]]) -> None:
-        """``health`` returns facts; its key ``ok`` decides between status 200 and 503.
+    def __init__(
+        self, host: str, port: int, health: Callable[[], Mapping[str, object]],
+        pages: Mapping[str, Callable[[], Mapping[str, object]]] | None = None,
+    ) -> None:  # fmt: skip
+        """``health`` returns facts; its key ``ok`` decides between status 200 and 503.  ``pages``: more, as JSON.
 
         OSError when the address cannot be bound.
         """
 
         class Handler(BaseHTTPRequestHandler):
+            timeout = _READ_SECONDS
+
             def do_GET(self) -> None:
-                status, kind, body = answer(self.path, health)
+                page = (pages or {}).get(self.path.partition("?")[0])
+                if page is None:
+                    status, kind, body = answer(self.path, health)
+                else:
+                    facts = json.dumps(page(), ensure_ascii=False).encode() + b"\n"
+                    status, kind, body = 200, "application/json", facts
                 self.send_response(status)
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(body)))
+                self.send_header("Cache-Control", "no-store")
                 self.end_headers()
                 self.wfile.write(body)
 

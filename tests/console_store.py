@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from dashboards.asked import Target
 from dashboards.console.server import ConsoleServer
-from dashboards.console.store import Target
 from dashboards.settings import ConsoleSettings
 
 Address = tuple[str, int]

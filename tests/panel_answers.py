@@ -2,11 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from tests.known_flows import EXPORTERS, Row, local, shares, sound
+from tests.panel_asked import Asked
 from tests.query_answers import (
     AS,
     NOTED,
@@ -20,36 +20,10 @@ from tests.query_answers import (
     said,
     without_lease,
 )
+from tests.report_answers import PANELS as REPORT
 
 WEEK_SECONDS = 7 * 86_400
 SOURCES = ("unknown", "record", "sampler", "interface", "domain", "header", "setting", "override", "assumed")
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A time range in Unix seconds, the width of its buckets, and what was chosen; an empty choice is All."""
-
-    since: int
-    until: int
-    step: int
-    chosen: Mapping[str, tuple[str, ...]]
-    now: int
-
-    @property
-    def begin(self) -> int:
-        """The bucket that the range begins in."""
-        return self.since // self.step * self.step
-
-    @property
-    def end(self) -> int:
-        """Behind the bucket that the range ends in; all known flows are old, so no bucket is open."""
-        return -(-self.until // self.step) * self.step
-
-    def takes(self, row: Row, *names: str) -> bool:
-        return all(str(row[name]) in self.chosen.get(name, (str(row[name]),)) for name in names)
-
-    def buckets(self) -> range:
-        return range(self.begin, self.end, self.step)
 
 
 SCOPE = ("service", "exporter", "ip_version")
@@ -484,5 +458,6 @@ ANSWERS: dict[str, dict[str, Callable[[Asked], Answer]]] = {
         "13A": counters("exporter_health_1m", reason_label), "14A": unmatched_by_exporter, "15A": sampling_by_exporter,
         "16A": coverage, "17A": prefixes_without_lease,
     },
+    **{uid: dict(answers) for uid, answers in REPORT.items()},
 }  # fmt: skip
 """By dashboard, and panel with target."""

@@ -494,3 +494,4 @@ def report_hour_by_weekday() -> Answer:
 ANSWERS: dict[str, Callable[[], Answer]] = {
     name: answer for name, answer in globals().items() if name.startswith(("noc_", "eng_", "trust_", "report_"))
 }
+"""Of flows; those of weeks are in ``report_answers``."""

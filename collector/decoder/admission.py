@@ -23,6 +23,8 @@ class Admission:
         self._buckets: dict[str, tuple[float, int]] = {}  # datagrams left, at Unix ms
         self.is_open = not listed and settings.unknown == "admit" and not settings.datagrams_per_second
         """Nothing is ever refused: nobody needs to ask."""
+        self.is_lasting = not settings.datagrams_per_second
+        """Who is refused now always is."""
 
     def refuses(self, exporter: str, received_ms: int) -> Reason | None:
         """Why this datagram of the exporter is not decoded; None: it is."""

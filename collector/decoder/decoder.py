@@ -1,6 +1,7 @@
 """The decoder: dispatch on the version, batches, counters, state."""
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,17 +12,18 @@ from collector.decoder import ipfix, netflow5, netflow9
 from collector.decoder.admission import REFUSED, Admission
 from collector.decoder.errors import Count, Reason
 from collector.decoder.extra import Extras
+from collector.decoder.filling import Columns, join
 from collector.decoder.held_rows import HeldRows
 from collector.decoder.layouts import Layout
 from collector.decoder.messages import Messages, Runs
 from collector.decoder.names import Interfaces
-from collector.decoder.records import Columns, Segment, fill
+from collector.decoder.plain import FEWEST, PlainReader
+from collector.decoder.records import Segment, fill
 from collector.decoder.sequence import UNKNOWN
 from collector.decoder.sets import Dialect, Intake
 from collector.decoder.sflow5 import SFlow5
 from collector.decoder.speeds import flag_beyond_speed
 from collector.decoder.state import dump, load
-from collector.decoder.varying import starts_of
 from collector.settings import DecoderSettings
 from sinks.batch import Batch
 from sinks.schema import RAW, Flag
@@ -56,23 +58,36 @@ _FLAGGED = {
 class Decoder:
     """Turns datagrams into batches; one thread at a time."""
 
-    def __init__(self, settings: DecoderSettings, collector: str, admission: Admission | None = None) -> None:
-        """``collector`` fills the column of that name; without ``admission`` everyone is admitted."""
+    def __init__(
+        self, settings: DecoderSettings, collector: str, admission: Admission | None = None, slots: int = 1
+    ) -> None:
+        """``collector`` fills the column of that name; without ``admission`` everyone is admitted.
+
+        A batch has rows and labels of exporters of one slot of ``slots`` (``batcher.slot_of``), but for rows that had
+        waited for their sampler.
+        """
         self._settings, self._collector = settings, collector
         self._admission = None if admission is None or admission.is_open else admission
-        self._intake = Intake(settings)
+        self._intake = Intake(settings, slots)
         self._held_rows = HeldRows(settings, self._intake.tally)
         self._extras = Extras(settings.extra)
         self._sflow = SFlow5(self._intake)
-        # One of its own: a layout holds what waits, and decoders share nothing.
         self._netflow5_layout = Layout(netflow5.VERSION, netflow5.FIELDS)
+        # Where each exporter may send so much only, every datagram is asked for.
+        fixed = self._admission is None or self._admission.is_lasting
+        self._plain = PlainReader(self._intake, self._admission, self._netflow5_layout) if fixed else None
         self._segments: deque[tuple[Messages, Segment]] = deque()
         self._segment_rows = 0
 
     def add(self, datagrams: Datagrams) -> None:
         """Walk the datagrams and keep what they hold; the payloads are not needed any more when it returns."""
         received_ms, truncated = datagrams.received_ms, datagrams.truncated
-        for index, (exporter, payload) in enumerate(zip(datagrams.exporters, datagrams.payloads, strict=True)):
+        exporters, payloads = datagrams.exporters, datagrams.payloads
+        left: Iterable[int] = range(len(datagrams))
+        if datagrams.slots is not None and len(datagrams) >= FEWEST and self._plain is not None:
+            left = self._plain.read(datagrams.slots, received_ms)
+        for index in left:
+            exporter, payload = exporters[index], payloads[index]
             if self._admission is not None and (refused := self._admission.refuses(exporter, received_ms)) is not None:
                 self._intake.drop(exporter if refused is Reason.RATE_LIMIT else REFUSED, refused)
                 continue
@@ -240,32 +255,37 @@ class Decoder:
 
     def _cut(self) -> None:
         """Cut what was collected into segments that fit a batch."""
-        groups, numbers, sources = self._intake.drain()
-        if not groups:
-            return
-        messages = Messages(numbers, sources, self._settings.times)
         block = min(_BLOCK, self._settings.rows)
-        for group in groups:
-            table = np.array(group.runs, "i8").reshape(-1, 2)
-            ends = np.cumsum(table[:, 0])
-            starts = starts_of(group.ends, table[:, 0]) if group.ends else None
-            first = run = 0
-            while run < len(table):
-                stop = max(run + 1, int(np.searchsorted(ends, first + block, "right")))
-                runs = Runs(table[run:stop, 0], table[run:stop, 1])
-                self._segments.append((messages, Segment(group.layout, group.body, first, runs, starts)))
-                self._segment_rows += runs.rows
-                first, run = int(ends[stop - 1]), stop
+        for collected in self._intake.domains.slots:
+            if not collected.rows:
+                continue
+            groups, numbers, sources = collected.drain()
+            messages = Messages(numbers, sources, self._settings.times)
+            for group in groups:
+                table = np.frombuffer(group.runs, "i8").reshape(-1, 2)
+                ends = np.cumsum(table[:, 0])
+                starts = np.frombuffer(group.begins, "i8") if group.begins else None
+                first = run = 0
+                while run < len(table):
+                    stop = max(run + 1, int(np.searchsorted(ends, first + block, "right")))
+                    runs = Runs(table[run:stop, 0], table[run:stop, 1])
+                    self._segments.append((messages, Segment(group.layout, group.body, first, runs, starts)))
+                    self._segment_rows += runs.rows
+                    first, run = int(ends[stop - 1]), stop
 
     def _batch(self, messages: Messages, segments: list[Segment], rows: int) -> Batch:
         columns = _allocate(rows)
-        reversed_rows: list[Columns] = []
+        parts: list[tuple[int, int, Columns, Columns]] = []
+        reversed_rows: list[Batch] = []
         labels = self._extras.begin()
+        told = {"exporter": messages.labels, "collector": (self._collector,)}
         first = 0
         for segment in segments:
             last = first + segment.count
-            part = {name: array[first:last] for name, array in columns.items()}
-            refused = self._extras.fill(segment.layout, segment.rows, labels, part["extra"])
+            given = {name: array[first:last] for name, array in columns.items()}
+            part = given.copy()
+            parts.append((first, last, given, part))
+            refused = self._extras.fill(segment.layout, segment.rows, labels, part)
             if refused:
                 self._intake.tally("", 0, "rows_extra_refused", refused)
             reverse = fill(segment, messages, part, self._settings.reverse)
@@ -274,15 +294,15 @@ class Decoder:
             self._count_flags(messages, segment.runs, part["flags"])
             if reverse is not None:
                 flag_beyond_speed(reverse[0], messages.speeds)
-                reversed_rows.append(reverse[0])
+                reversed_rows.append(Batch(reverse[0]))
                 for counter in ("rows", "rows_reverse"):
                     self._count(messages, segment.runs, reverse[1], counter)
             first = last
-        if reversed_rows:
-            columns = {
-                name: np.concatenate([columns[name], *(each[name] for each in reversed_rows)]) for name in columns
-            }
-        return Batch(columns, {"exporter": messages.labels, "collector": (self._collector,), "extra": labels.labels})
+        join(columns, parts)
+        batch = Batch(columns, told | {"extra": labels.labels})
+        for each in reversed_rows:
+            each.labels = batch.labels
+        return Batch.concat([batch, *reversed_rows])
 
     def _count(self, messages: Messages, runs: Runs, rows: Array, counter: str) -> None:
         """Count rows by exporter and domain; ``rows`` has their number for each run."""

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 
+from collector.batcher import slot_of
+from collector.decoder.collected import Collected
 from collector.decoder.layouts import Layout
 from collector.decoder.names import Key, Name
 from collector.decoder.sequence import MESSAGES_A_SECOND, RECORDS_A_SECOND, Sequence
@@ -15,7 +17,7 @@ _HOT = (
 )  # fmt: skip
 _COUNTS_RECORDS = (5, 10)  # versions whose sequence numbers count flows or records; of all others, messages
 _LATELY_MS = 60_000
-_MOST_SKEW_MS = 2**32  # 50 days: a device that lives in 1970 must not outweigh all others, nor overflow a sum
+MOST_SKEW_MS = 2**32  # 50 days: a device that lives in 1970 must not outweigh all others, nor overflow a sum
 
 
 @dataclass(slots=True)
@@ -89,10 +91,11 @@ class Domain:
     exporter: Exporter
     version: int
     number: int
+    collected: Collected  # of its exporter's slot
     templates: dict[int, Template] = field(default_factory=dict)
     facts: Facts = field(default_factory=Facts)
     seen_ms: int = 0
-    source: int = -1  # index among the sources of the group that is collected
+    source: int = -1  # index among the sources of what is collected
     # The counters of the hot path; all others are in ``counts``.
     datagrams: int = 0
     datagrams_decoded: int = 0
@@ -119,13 +122,17 @@ class Domain:
                 skew = -skew
             if skew > self.exporter.skew_ms:
                 self.clock_skew_messages += 1
-                skew = min(skew, _MOST_SKEW_MS)
+                skew = min(skew, MOST_SKEW_MS)
             self.clock_skew_ms += skew
         self.sequence.follow(number, units, export_s, uptime_ms, received_ms)
 
     def tally(self, counter: str, by: int = 1) -> None:
         """Count."""
         self.counts[counter] = self.counts.get(counter, 0) + by
+
+    def now(self) -> "Source":
+        """This domain with what it has said of itself until now."""
+        return Source(self, self.facts)
 
     @property
     def whole_exporter(self) -> "Domain | None":
@@ -181,11 +188,14 @@ class Source:
 class Domains:
     """All domains, bounded: the ones that were silent longest go first."""
 
-    def __init__(self, settings: DecoderSettings) -> None:
+    def __init__(self, settings: DecoderSettings, slots: int) -> None:
         self._settings = settings
+        self.slots = [Collected() for _ in range(slots)]
         self.known: dict[tuple[str, int, int], Domain] = {}
         self.exporters: dict[str, Exporter] = {}
         self.templates = 0
+        self.changes = 0
+        """Grows when a domain or template comes, goes or becomes another."""
         self._speeds: dict[str, dict[int, int]] = {}
         self._trusted = [(ip_network(prefix, strict=False), 1) for prefix in settings.times.trusted]
         self._default = _by_length(settings.sampling.default)
@@ -201,7 +211,9 @@ class Domains:
             for domain in gone:
                 self.close(domain)
         exporter = self.exporters.get(address) or self._meet(address)
-        domain = Domain(exporter, version, number, seen_ms=seen_ms)
+        collected = self.slots[slot_of(address, len(self.slots))]
+        domain = Domain(exporter, version, number, collected, seen_ms=seen_ms)
+        self.changes += 1
         self.known[address, version, number] = exporter.domains[version, number] = domain
         return domain, gone
 
@@ -232,6 +244,7 @@ class Domains:
     def close(self, domain: Domain) -> None:
         """Forget a domain and its templates."""
         exporter = domain.exporter
+        self.changes += 1
         self.forget(domain, list(domain.templates.values()))
         del self.known[exporter.address, domain.version, domain.number]
         del exporter.domains[domain.version, domain.number]
@@ -240,6 +253,7 @@ class Domains:
 
     def learn(self, domain: Domain, template: Template) -> int:
         """Put a template into the domain; how many others had to go."""
+        self.changes += 1
         if template.number not in domain.templates:
             self.templates += 1
             domain.exporter.templates += 1
@@ -252,6 +266,7 @@ class Domains:
 
     def forget(self, domain: Domain, templates: Iterable[Template]) -> None:
         """Take templates out of the domain."""
+        self.changes += 1
         for template in templates:
             del domain.templates[template.number]
             self.templates -= 1

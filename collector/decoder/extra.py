@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collector.decoder.elements import REVERSE_PEN, VARIABLE
+from collector.decoder.filling import Columns, settle
 from collector.decoder.layouts import Layout, Place
 from collector.decoder.records import Rows
 from collector.decoder.registry import by_name, elements
@@ -77,11 +78,11 @@ class Extras:
         """The labels of a new batch."""
         return ExtraLabels()
 
-    def fill(self, layout: Layout, rows_of: Callable[[], Rows], labels: "ExtraLabels", column: Array) -> int:
-        """Codes of each row's label into ``column``; how many rows found the batch's labels full."""
+    def fill(self, layout: Layout, rows_of: Callable[[], Rows], labels: "ExtraLabels", columns: Columns) -> int:
+        """Codes of each row's label into column ``extra``; how many rows found the batch's labels full."""
         places = self._of(layout) if self._wanted else []
-        if not places or not len(column):
-            column[:] = 0
+        if not places or not len(columns["extra"]):
+            settle(columns, "extra")
             return 0
         rows = rows_of()
         combined: Array = np.zeros(rows.count, "i8")
@@ -111,7 +112,7 @@ class Extras:
                 refused[index] = True
             else:
                 numbers[index] = number
-        column[:] = numbers[combined]
+        columns["extra"][:] = numbers[combined]
         return int(refused[combined].sum()) if refused.any() else 0
 
     def _of(self, layout: Layout) -> list[tuple[Place, Choice]]:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from collector.decoder.filling import flag, settle, unflag, writable
 from collector.settings import DecoderSettings
-from sinks.batch import Batch
+from sinks.batch import Batch, is_constant
 from sinks.schema import RAW, Flag, SamplingSource
 
 ROW_BYTES = sum(column.numpy.itemsize for column in RAW)
@@ -49,11 +50,13 @@ class HeldRows:
         A row of unknown sampling has its sampler's id in column ``sampling``; afterwards it has 1.
         """
         columns = batch.columns
+        if is_constant(source := columns["sampling_source"]) and source[0] != SamplingSource.UNKNOWN:
+            return batch
         unknown = np.flatnonzero(columns["sampling_source"] == SamplingSource.UNKNOWN)
         if not len(unknown):
             return batch
         named = np.stack([columns[name][unknown].astype("i8") for name in ("exporter", "domain", "sampling")])
-        columns["sampling"][unknown] = 1
+        writable(columns, "sampling")[unknown] = 1
         samplers, which = np.unique(named, axis=1, return_inverse=True)
         order = np.argsort(which.ravel(), kind="stable")
         cuts = np.searchsorted(which.ravel()[order], np.arange(1, samplers.shape[1]))
@@ -127,11 +130,11 @@ class HeldRows:
         if not self._octets[exporter]:
             del self._octets[exporter]
         for batch in waiting.batches:
-            batch.columns["flags"] |= np.uint32(Flag.HELD)
+            flag(batch.columns, None, Flag.HELD.value)
             if interval is not None:
-                batch.columns["flags"] &= ~np.uint32(Flag.SAMPLING_UNKNOWN)
-                batch.columns["sampling"][:] = interval
-                batch.columns["sampling_source"][:] = SamplingSource.SAMPLER
+                unflag(batch.columns, Flag.SAMPLING_UNKNOWN)
+                settle(batch.columns, "sampling", interval)
+                settle(batch.columns, "sampling_source", SamplingSource.SAMPLER)
         self._tally(exporter, domain, "rows_held_told" if interval is not None else "rows_held_given_up", waiting.rows)
         if interval is None:
             self._tally(exporter, domain, "rows_sampling_unknown", waiting.rows)

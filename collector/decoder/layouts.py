@@ -99,22 +99,10 @@ class Reading:
         return tuple(name for name in _SAID_BY_RECORDS if name not in filled)
 
 
-class Group:
-    """Records of one layout that wait to become columns: their octets, joined, and the runs they came in."""
-
-    __slots__ = ("body", "ends", "layout", "runs")
-
-    def __init__(self, layout: "Layout") -> None:
-        self.layout = layout
-        self.body = bytearray()
-        self.runs: list[int] = []  # number of records, index of the message; again and again
-        self.ends: list[int] = []  # of each record from its set's begin, where the layout is variable
-
-
 class Layout:
     """Fields of a record; interned by (version, fields), alive as long as a template has it."""
 
-    __slots__ = ("__dict__", "__weakref__", "fields", "group", "is_variable", "offsets", "size", "version")
+    __slots__ = ("__dict__", "__weakref__", "fields", "is_variable", "offsets", "size", "usual_octets", "version")
 
     def __init__(self, version: int, fields: tuple[FieldSpecifier, ...]) -> None:
         self.version, self.fields = version, fields
@@ -123,8 +111,8 @@ class Layout:
         self.size = 0 if self.is_variable else sum(lengths)
         """Octets of a record; 0 where there is no such number."""
         self.offsets: tuple[int, ...] = () if self.is_variable else _offsets(lengths)
-        self.group: Group | None = None
-        """Records of this layout that wait to become columns."""
+        self.usual_octets = 0
+        """What the last group of this layout took."""
 
     @cached_property
     def stretches(self) -> Stretches:

@@ -16,10 +16,10 @@ WIDTH = 5
 
 
 class Messages:
-    """Messages of one group of datagrams; ``numbers`` has WIDTH for each."""
+    """Messages of one group of datagrams; ``numbers`` (int64) has WIDTH for each."""
 
-    def __init__(self, numbers: list[int], sources: list[Source], bounds: TimeSettings) -> None:
-        table = np.array(numbers, "i8").reshape(-1, WIDTH)
+    def __init__(self, numbers: Array, sources: list[Source], bounds: TimeSettings) -> None:
+        table = numbers.reshape(-1, WIDTH)
         self.source: Array = table[:, 0]  # index into sources
         self.export: Array = table[:, 1]
         self.uptime: Array = table[:, 2].astype("u4")
@@ -36,6 +36,11 @@ class Messages:
         intervals = [source.interval for source in sources]
         self.interval: Array = np.array([interval for interval, _ in intervals], "u4")[self.source]
         self.interval_source: Array = np.array([said for _, said in intervals], "u1")[self.source]
+
+    @cached_property
+    def tells_interfaces(self) -> bool:
+        """Whether any source has said intervals of its interfaces."""
+        return any(facts.interfaces for source in self.sources for facts in source.all_facts)
 
     @cached_property
     def speeds(self) -> Table | None:

@@ -23,8 +23,9 @@ FIELDS: tuple[FieldSpecifier, ...] = tuple(
         (16, 2), (17, 2), (9, 1), (13, 1), (_PADDING, 2),  # AS numbers, prefix lengths
     )
 )  # fmt: skip
-_RECORD = 48
-_INTERVAL = 0x3FFF
+RECORD_OCTETS = 48
+INTERVAL = 0x3FFF
+"""The bits of the header's sampling that say N of 1-in-N."""
 
 
 def count_records(octets: int, count: int) -> tuple[int, bool]:
@@ -33,7 +34,7 @@ def count_records(octets: int, count: int) -> tuple[int, bool]:
     A count of 0 was never filled in; one beyond the length is cut to it, as goflow2 does (nfdump and logstash drop
     the datagram); what lies behind the count was not announced.
     """
-    present = max(0, octets - HEADER.size) // _RECORD
+    present = max(0, octets - HEADER.size) // RECORD_OCTETS
     return (min(count, present) if count else present), count == present
 
 
@@ -44,4 +45,4 @@ def domain_of(engine_type: int, engine_id: int) -> int:
 
 def interval_of(sampling: int) -> int | None:
     """N of 1-in-N: the low 14 bits; the mode in the upper two is left out by some devices.  None: nothing is said."""
-    return sampling & _INTERVAL or None
+    return sampling & INTERVAL or None

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from collector.decoder.filling import Columns, all_same, flag, put, settle, spread, unflag, writable
 from collector.decoder.layouts import Layout, Place, Reading
 from collector.decoder.messages import Messages, Runs
 from collector.decoder.packets import LARGEST_PACKET
@@ -18,12 +19,14 @@ from collector.decoder.sampling import intervals
 from collector.decoder.sections import fill_section
 from collector.decoder.times import flow_times
 from collector.decoder.varying import VariableRows
+from sinks.batch import Batch, is_constant
 from sinks.schema import COUNTER_LIMIT, Copy, Flag
 
 Array = NDArray[Any]
-Columns = dict[str, Array]
 
-_MAPPED = np.frombuffer(b"\0\0\xff\xff", "u4")[0]  # the third word of ::ffff:a.b.c.d
+_NOTHING = bytes(16)
+_MAPPED = np.uint64(0xFFFF_0000)  # the third word of ::ffff:a.b.c.d, of four octets 0 0 ff ff
+_MAPPED_BEGIN = b"\0" * 10 + b"\xff\xff"
 
 
 class Rows(Protocol):
@@ -47,7 +50,7 @@ class Rows(Protocol):
 class FixedRows:
     """Records of one size, side by side; every array is a view with the record's size as its stride."""
 
-    def __init__(self, layout: Layout, body: bytearray, first: int, count: int) -> None:
+    def __init__(self, layout: Layout, body: Array, first: int, count: int) -> None:
         self.count = count
         self._layout, self._body, self._start = layout, body, first * layout.size
 
@@ -84,7 +87,7 @@ class Segment:
     """Some runs of a group: what one batch takes of it."""
 
     layout: Layout
-    body: bytearray
+    body: Array  # uint8
     first: int  # record of the group
     runs: Runs
     starts: Array | None = None  # where each record of the group begins; None: all are of one size
@@ -103,7 +106,7 @@ class Segment:
 
 
 def fill(segment: Segment, messages: Messages, columns: Columns, reverse: bool) -> tuple[Columns, Array] | None:
-    """Fill columns of ``segment.count`` rows, whatever they hold now.
+    """Fill columns of ``segment.count`` rows, whatever they hold now; some are replaced by constants (``filling``).
 
     Returns the columns of its reverse halves and how many each run has; None: there are none.  ``columns`` are those of
     stage *decode*; ``exporter`` gets the message's code among ``messages.labels``.
@@ -114,15 +117,11 @@ def fill(segment: Segment, messages: Messages, columns: Columns, reverse: bool) 
     rows, runs = segment.rows(), segment.runs
     reading = segment.layout.forward
     for column in reading.unfilled:
-        columns[column].view("u1")[:] = 0
-    columns["exporter"][:] = runs.spread(messages.exporter)
-    columns["domain"][:] = runs.spread(messages.domain)
-    columns["received"].view("i8")[:] = runs.spread(messages.received)
-    flags = columns["flags"]
-    flags[:] = runs.spread(messages.flags)
+        settle(columns, column, _NOTHING if columns[column].dtype.kind == "V" else 0)
+    for column in ("exporter", "domain", "received", "flags"):
+        spread(columns, column, runs, getattr(messages, column))
     for column, place in reading.unsigned.items():
-        array = columns[column]
-        array[:] = rows.unsigned(place, array.itemsize)
+        put(columns, column, rows.unsigned(place, columns[column].itemsize))
     _fill_addresses(rows, reading, columns)
     _fill_icmp(rows, reading, columns)
     _fill_counters(rows, reading, columns)
@@ -137,7 +136,6 @@ def fill(segment: Segment, messages: Messages, columns: Columns, reverse: bool) 
 def _fill_addresses(rows: Rows, reading: Reading, columns: Columns) -> None:
     fours = [name for name, (four, _) in reading.addresses.items() if four is not None and name != "next_hop"]
     sixes = [name for name, (_, six) in reading.addresses.items() if six is not None and name != "next_hop"]
-    version = columns["ip_version"]
     use_six: Array | None = None
     if fours and sixes:
         # A template for both families: the record is IPv6 where its IPv4 fields are 0 and its IPv6 fields are not.
@@ -149,12 +147,14 @@ def _fill_addresses(rows: Rows, reading: Reading, columns: Columns) -> None:
             place = _place(reading.addresses[name][1])
             some |= rows.octets(place, "V16") != np.void(bytes(16))
         use_six &= some
-        version[:] = np.where(use_six, 6, 4)
+        columns["ip_version"][:] = np.where(use_six, 6, 4)
     elif fours or sixes:
-        version[:] = 4 if fours else 6
+        settle(columns, "ip_version", 4 if fours else 6)
     for name, (four, six) in reading.addresses.items():
         address = columns[name]
-        if four is not None and (six is None or name == "next_hop"):
+        if four is not None and six is None and name == "next_hop" and all_same(hops := rows.octets(four, "u4")):
+            settle(columns, name, _MAPPED_BEGIN + hops[0].tobytes())
+        elif four is not None and (six is None or name == "next_hop"):
             _map_four(rows, four, address)
             if six is not None:
                 unset = rows.octets(four, "u4") == 0
@@ -168,19 +168,20 @@ def _fill_addresses(rows: Rows, reading: Reading, columns: Columns) -> None:
     # Said by the record itself; anything but 4 and 6 is no version of ours.
     if reading.ip_version is not None:
         said = rows.unsigned(reading.ip_version, 1)
-        np.copyto(version, said, where=(said == 4) | (said == 6))
+        np.copyto(writable(columns, "ip_version"), said, where=(said == 4) | (said == 6))
     for column, (four, six) in reading.masks.items():
         if four is None or six is None:
-            columns[column][:] = rows.unsigned(_place(six if four is None else four), 1)
+            put(columns, column, rows.unsigned(_place(six if four is None else four), 1))
         else:
-            columns[column][:] = np.where(version == 6, rows.unsigned(six, 1), rows.unsigned(four, 1))
+            columns[column][:] = np.where(columns["ip_version"] == 6, rows.unsigned(six, 1), rows.unsigned(four, 1))
 
 
 def _map_four(rows: Rows, place: Place, address: Array) -> None:
-    address.view("u8")[::2] = 0
-    words = address.view("u4").reshape(-1, 4)
-    words[:, 2] = _MAPPED
-    words[:, 3] = rows.octets(place, "u4")  # no byte swap: an address is octets
+    words = address.view("<u8").reshape(-1, 2)
+    words[:, 0] = 0
+    last = rows.octets(place, "<u4").astype("<u8")  # as it stands in memory: an address is octets
+    last <<= np.uint64(32)
+    np.bitwise_or(last, _MAPPED, out=words[:, 1])
 
 
 def _place(place: Place | None) -> Place:
@@ -190,20 +191,19 @@ def _place(place: Place | None) -> Place:
 
 def _fill_icmp(rows: Rows, reading: Reading, columns: Columns) -> None:
     if len(reading.icmp) == 1:
-        columns["icmp"][:] = rows.unsigned(reading.icmp[0], 2)
+        put(columns, "icmp", rows.unsigned(reading.icmp[0], 2))
     elif reading.icmp:
         kind, code = (rows.unsigned(place, 1).astype("u2") for place in reading.icmp)
         columns["icmp"][:] = kind << 8 | code
 
 
 def _fill_counters(rows: Rows, reading: Reading, columns: Columns) -> None:
-    flags = columns["flags"]
     for column, places in (("octets", reading.octets), ("packets", reading.packets)):
         array = columns[column]
         for place in places:
             counter = rows.unsigned(place)
             if counter.dtype.itemsize == 8 and counter.max(initial=0) > COUNTER_LIMIT:
-                flags[counter > COUNTER_LIMIT] |= Flag.IMPLAUSIBLE.value
+                flag(columns, counter > COUNTER_LIMIT, Flag.IMPLAUSIBLE.value)
                 counter = np.minimum(counter, np.uint64(COUNTER_LIMIT))
             if place == places[0]:
                 array[:] = counter
@@ -215,7 +215,7 @@ def _fill_counters(rows: Rows, reading: Reading, columns: Columns) -> None:
         # Compared as a quotient, so that it cannot overflow: packets x 65,575 would.
         implausible = columns["octets"] > columns["packets"] * np.float64(LARGEST_PACKET)
         if implausible.any():
-            flags[implausible] |= Flag.IMPLAUSIBLE.value
+            flag(columns, implausible, Flag.IMPLAUSIBLE.value)
 
 
 _SWAPPED = (
@@ -228,21 +228,24 @@ def _reverse(
     segment: Segment, rows: Rows, reading: Reading, messages: Messages, columns: Columns
 ) -> tuple[Columns, Array] | None:
     """RFC 5103 section 5: the same flow seen from its other end, where it has counted anything."""
-    extra = {name: array.copy() for name, array in columns.items()}
+    extra = {name: array if is_constant(array) else array.copy() for name, array in columns.items()}
     for name in ("octets", "packets", "tcp_flags"):
-        extra[name][:] = 0
-    extra["flags"] &= ~np.uint32(Flag.IMPLAUSIBLE)
+        settle(extra, name)
+    unflag(extra, Flag.IMPLAUSIBLE)
     for one, other in _SWAPPED:
         extra[one], extra[other] = extra[other], extra[one]
     for column in ("tcp_flags", "tos"):
         if column in reading.unsigned:
-            extra[column][:] = rows.unsigned(reading.unsigned[column], extra[column].itemsize)
+            writable(extra, column)[:] = rows.unsigned(reading.unsigned[column], extra[column].itemsize)
+    for name in ("octets", "packets"):
+        if getattr(reading, name):
+            writable(extra, name)
     _fill_counters(rows, reading, extra)
     if reading.start or reading.end:
-        extra["flags"] &= ~np.uint32(Flag.NO_FLOW_TIME | Flag.TIME_OUT_OF_BOUNDS | Flag.LONG_DURATION)
+        unflag(extra, Flag.NO_FLOW_TIME | Flag.TIME_OUT_OF_BOUNDS | Flag.LONG_DURATION)
         flow_times(rows, segment.layout.version, reading, segment.runs, messages, extra)
-    extra["copy"][:] = Copy.REVERSE
+    settle(extra, "copy", Copy.REVERSE)
     counted = (extra["octets"] > 0) | (extra["packets"] > 0)
     if not counted.any():
         return None
-    return {name: array[counted] for name, array in extra.items()}, segment.runs.sums(counted)
+    return Batch(extra).take(counted).columns, segment.runs.sums(counted)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from collector.decoder import packets
 from collector.decoder.elements import FieldSpecifier
+from collector.decoder.filling import Columns, flag, put, settle, spread
 from collector.decoder.layouts import Layout
 from collector.decoder.messages import Messages, Runs
 from collector.decoder.packets import LARGEST_PACKET
@@ -40,7 +41,7 @@ _FROM_ENTRY = ("in_if", "out_if", "src_as", "dst_as", "next_hop", "src_mask", "d
 _FROM_PACKET = (
     "ip_version", "src_addr", "dst_addr", "src_port", "dst_port", "proto", "tcp_flags", "tos",
 )  # fmt: skip
-_UNSAID = ("icmp", "copy", "collector")
+_UNSAID = ("copy", "collector")
 
 _FIRST = np.full(256, packets.OTHER, "i4")
 """What the sampled header begins with, by sFlow's header_protocol."""
@@ -52,46 +53,45 @@ def sample_layout(slot: int) -> Layout:
     return Layout(VERSION, (FieldSpecifier(_SECTION, _ENTRY.itemsize + slot),))
 
 
-def fill_samples(
-    body: bytearray, size: int, first: int, runs: Runs, messages: Messages, columns: dict[str, Array]
-) -> None:
+def fill_samples(body: Array, size: int, first: int, runs: Runs, messages: Messages, columns: Columns) -> None:
     """Fill all columns of stage *decode* from entries ``first`` onwards, each of ``size`` octets."""
     count = runs.rows
     entries: Array = np.ndarray((count,), _ENTRY, body, first * size, (size,))
-    columns["exporter"][:] = runs.spread(messages.exporter)
-    columns["domain"][:] = runs.spread(messages.domain)
-    columns["flags"][:] = runs.spread(messages.flags)
+    for name in ("exporter", "domain", "flags"):
+        spread(columns, name, runs, getattr(messages, name))
     # sFlow tells no time of day: a sample is sent within a second, so it happened when it came.
     for name in ("received", "ts", "ts_start"):
-        columns[name].view("i8")[:] = runs.spread(messages.received)
+        spread(columns, name, runs, messages.received)
     for name in _FROM_ENTRY:
         columns[name][:] = entries[name]
     for name in _UNSAID:
-        columns[name][:] = 0
-    columns["packets"][:] = 1
+        settle(columns, name)
+    settle(columns, "packets", 1)
     columns["octets"][:] = entries["octets"]
-    columns["flags"][entries["octets"] > LARGEST_PACKET] |= Flag.IMPLAUSIBLE.value
+    if (larger := entries["octets"] > LARGEST_PACKET).any():
+        flag(columns, larger, Flag.IMPLAUSIBLE.value)
     _fill_packets(body, size, first, entries, columns)
     _fill_sampling(entries, runs, messages, columns)
 
 
-def _fill_packets(body: bytearray, size: int, first: int, entries: Array, columns: dict[str, Array]) -> None:
+def _fill_packets(body: Array, size: int, first: int, entries: Array, columns: Columns) -> None:
     starts = (np.arange(len(entries), dtype="i8") + first) * size + _ENTRY.itemsize
-    parsed = packets.parse(body, starts, entries["captured"].astype("i8"), _FIRST[entries["protocol"]])
+    parsed = packets.parse(body.data, starts, entries["captured"].astype("i8"), _FIRST[entries["protocol"]])
     seen = parsed.columns["ip_version"] > 0
     for name in _FROM_PACKET:
         columns[name][:] = parsed.columns[name]
         if not seen.all():
             # Samples without a header may have their addresses in a record of their own.
             columns[name][~seen] = entries[name][~seen]
-    columns["icmp"][:] = parsed.columns["icmp"]
+    put(columns, "icmp", parsed.columns["icmp"])
     # The tag in the frame is what was on the wire; the switch says its VLAN also of frames without one.
     tagged = parsed.columns["vlan"]
     columns["vlan"][:] = np.where(tagged > 0, tagged, entries["vlan"])
-    columns["flags"][parsed.unsound] |= Flag.UNSOUND_PACKET.value
+    if parsed.unsound.any():
+        flag(columns, parsed.unsound, Flag.UNSOUND_PACKET.value)
 
 
-def _fill_sampling(entries: Array, runs: Runs, messages: Messages, columns: dict[str, Array]) -> None:
+def _fill_sampling(entries: Array, runs: Runs, messages: Messages, columns: Columns) -> None:
     """The sample's own interval; of one that says 0, as of a record that says nothing."""
     interval = entries["interval"]
     said = interval > 0

@@ -24,6 +24,7 @@ from collector.decoder.elements import (
     SIZE,
     SYSTEM_INIT,
 )
+from collector.decoder.filling import Columns, flag, spread, writable
 from collector.decoder.layouts import Reading
 from collector.decoder.messages import Messages, Runs
 from collector.decoder.options import TIME_INTERVAL, TIME_SPACE, Option
@@ -121,17 +122,16 @@ def _scope(facts: Facts, said: Said) -> tuple[dict[int, int] | None, int]:
     return None, 0
 
 
-def intervals(rows: Any, reading: Reading, runs: Runs, messages: Messages, columns: dict[str, Array]) -> None:
+def intervals(rows: Any, reading: Reading, runs: Runs, messages: Messages, columns: Columns) -> None:
     """Fill ``sampling`` and ``sampling_source``; add to ``flags``."""
-    sampling, source = columns["sampling"], columns["sampling_source"]
-    sampling[:] = runs.spread(messages.interval)
-    source[:] = runs.spread(messages.interval_source)
+    spread(columns, "sampling", runs, messages.interval)
+    spread(columns, "sampling_source", runs, messages.interval_source)
+    own = _own(rows, reading)
+    if reading.sampler is None and not own and not messages.tells_interfaces:
+        return
     mine = messages.source[runs.messages]
     used = {int(index): messages.sources[int(index)] for index in np.unique(mine)}
     interfaces = _Table({index: [facts.interfaces for facts in each.all_facts] for index, each in used.items()})
-    own = _own(rows, reading)
-    if not interfaces.entries and reading.sampler is None and not own:
-        return
     row_source = np.repeat(mine.astype("u8"), runs.counts)
     for column in ("out_if", "in_if"):  # the ingress interface last: it wins
         known, values = interfaces.at(row_source, columns[column])
@@ -150,11 +150,11 @@ def intervals(rows: Any, reading: Reading, runs: Runs, messages: Messages, colum
         _set(columns, told, said[told], SamplingSource.RECORD)
     overridden = runs.spread(messages.interval_source) == SamplingSource.OVERRIDE
     if overridden.any():
-        np.copyto(sampling, runs.spread(messages.interval), where=overridden)
-        np.copyto(source, np.uint8(SamplingSource.OVERRIDE), where=overridden)
-    unknown = source == SamplingSource.UNKNOWN
+        np.copyto(writable(columns, "sampling"), runs.spread(messages.interval), where=overridden)
+        np.copyto(writable(columns, "sampling_source"), np.uint8(SamplingSource.OVERRIDE), where=overridden)
+    unknown = columns["sampling_source"] == SamplingSource.UNKNOWN
     if unknown.any():
-        columns["flags"][unknown] |= Flag.SAMPLING_UNKNOWN.value
+        flag(columns, unknown, Flag.SAMPLING_UNKNOWN.value)
 
 
 class _Table:
@@ -206,6 +206,7 @@ def _ratio(all_packets: Array, sampled: Array) -> Array:
     return np.clip(np.rint(ratio), 0, _LARGEST).astype("u4")
 
 
-def _set(columns: dict[str, Array], where: Array, interval: Any, source: SamplingSource) -> None:
-    columns["sampling"][where] = interval
-    columns["sampling_source"][where] = source
+def _set(columns: Columns, where: Array, interval: Any, source: SamplingSource) -> None:
+    if where.any():
+        writable(columns, "sampling")[where] = interval
+        writable(columns, "sampling_source")[where] = source

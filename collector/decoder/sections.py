@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from collector.decoder import packets
 from collector.decoder.elements import SECTION_ETHERNET, SECTION_IP
+from collector.decoder.filling import Columns, flag, settle, writable
 from sinks.schema import Flag
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _WHOLE = ("src_addr", "dst_addr")
 _SINGLE = ("src_port", "dst_port", "proto", "tcp_flags", "tos", "vlan", "icmp", "ip_version")
 
 
-def fill_section(rows: Any, reading: "Reading", section: "Section", columns: dict[str, Array]) -> None:
+def fill_section(rows: Any, reading: "Reading", section: "Section", columns: Columns) -> None:
     """Parse the section of each record into the columns; add to ``flags``.
 
     ``rows`` is a ``records.Rows``; ``columns`` hold already what the record says itself.
@@ -43,17 +44,18 @@ def fill_section(rows: Any, reading: "Reading", section: "Section", columns: dic
         kind = rows.unsigned(section.frame_type)
         first[(kind != _ETHERNET_FRAME) & (kind > 0)] = packets.OTHER
     parsed = packets.parse(octets, starts, lengths, first)
-    columns["flags"][parsed.unsound] |= Flag.UNSOUND_PACKET.value
+    if parsed.unsound.any():
+        flag(columns, parsed.unsound, Flag.UNSOUND_PACKET.value)
     found = parsed.columns
     for name in _WHOLE:
         if name not in reading.addresses:
-            columns[name][:] = found[name]
+            columns[name] = found[name]
     for name in _SINGLE:
-        np.copyto(columns[name], found[name], where=columns[name] == 0)
+        np.copyto(writable(columns, name), found[name], where=columns[name] == 0)
     if not reading.octets:
-        columns["octets"][:] = found["octets"]
+        columns["octets"] = found["octets"]
         if section.frame_size is not None:
             size = rows.unsigned(section.frame_size).astype("i8")
             np.copyto(columns["octets"], size, where=(size > 0) & (size <= packets.LARGEST_PACKET))
     if not reading.packets:
-        columns["packets"][:] = 1
+        settle(columns, "packets", 1)

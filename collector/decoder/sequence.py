@@ -14,9 +14,12 @@ that fit only that reading make it the stream's own.
 
 from collections import deque
 from dataclasses import dataclass
+from struct import Struct
 
 WINDOW = 32
 """Messages by which one may be late: more than the paths of a network differ in."""
+MESSAGE = Struct("=5q")
+"""What a message says of its place: number, units, export time in s, uptime in ms, received in Unix ms."""
 LATE_MS = 10_000
 """And the time: a gap of a quiet exporter is not kept open for its next 32 messages."""
 UNKNOWN = -1
@@ -45,8 +48,8 @@ class Sequence:
     """One stream; counters grow until they are taken."""
 
     __slots__ = (
-        "_a_second", "_ends", "_has_uptime", "_messages", "_recent", "_suspect", "duplicate", "gaps", "missed", "next",
-        "out_of_order", "reset",
+        "_a_second", "_ends", "_has_uptime", "_lately", "_lately_octets", "_messages", "_recent", "_suspect",
+        "duplicate", "gaps", "missed", "next", "out_of_order", "reset",
     )  # fmt: skip
 
     def __init__(self, has_uptime: bool, a_second: int) -> None:
@@ -54,6 +57,8 @@ class Sequence:
         self._has_uptime, self._a_second = has_uptime, a_second
         self._recent: deque[tuple[int, int, int, int, int]] = deque(maxlen=WINDOW)
         """The newest messages: number, units, export time in s, uptime in ms, received in Unix ms."""
+        self._lately: deque[bytes] = deque()  # such that came since by ``goes_on``, hardly more than WINDOW
+        self._lately_octets = 0
         self._messages = 0
         self._suspect = UNKNOWN  # where a number that fitted nowhere would go on
         self._ends = 0  # messages in a row whose number counts their own records; _HABIT: this stream's way
@@ -62,8 +67,34 @@ class Sequence:
         self.gaps: list[Gap] = []
         self.missed = self.out_of_order = self.duplicate = self.reset = 0
 
+    def goes_on(self, first: int, due: int, count: int, newest: bytes, received_ms: int) -> bool:
+        """Account for ``count`` messages that came together, each beginning where the one before it ended.
+
+        ``first`` is the number of the first, ``due`` what follows the last; ``newest``: WINDOW of them or all, as
+        MESSAGE has them.  False: nothing was done, ask ``follow``.
+        """
+        if first != self.next or self._suspect >= 0 or self._ends:
+            return False
+        self._messages += count
+        self.next = due
+        self._lately.append(newest)
+        self._lately_octets += len(newest)
+        while self._lately_octets - len(self._lately[0]) >= WINDOW * MESSAGE.size:
+            self._lately_octets -= len(self._lately.popleft())
+        if self.gaps:
+            self.settle(received_ms)
+        return True
+
+    def _recall(self) -> None:
+        for messages in self._lately:
+            self._recent.extend(MESSAGE.iter_unpack(messages))
+        self._lately.clear()
+        self._lately_octets = 0
+
     def follow(self, number: int, units: int, export_s: int, uptime_ms: int, received_ms: int) -> None:
         """Account for a message."""
+        if self._lately:
+            self._recall()
         if self._ends == _HABIT and units > 0:
             number = (number - units) % _RANGE
         if number == self.next:
@@ -131,6 +162,7 @@ class Sequence:
 
     def saved(self) -> tuple[int, int, list[tuple[int, int, int, int, int]]]:
         """What ``restore`` needs: the number that is due, how the stream counts, and the newest messages."""
+        self._recall()
         return self.next, self._ends, list(self._recent)
 
     def restore(self, due: int, ends: int, recent: list[tuple[int, int, int, int, int]]) -> None:

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from struct import Struct
 
-from collector.decoder.domains import Domain, Domains, Source, Template
+from collector.decoder.domains import Domain, Domains, Template
 from collector.decoder.elements import OBSERVATION_DOMAIN
 from collector.decoder.errors import Reason
 from collector.decoder.held import HeldSet, HeldSets
-from collector.decoder.layouts import Group, Layout
+from collector.decoder.layouts import Layout
+from collector.decoder.messages import WIDTH
 from collector.decoder.names import INTERFACE, Interfaces, Key, Name, names_in
 from collector.decoder.options import count_records, read_options
 from collector.decoder.sampling import interval_of, learn
@@ -45,22 +46,22 @@ class Dialect:
 class Intake:
     """Everything collected since the last batch, and what is remembered beyond it."""
 
-    def __init__(self, settings: DecoderSettings) -> None:
+    def __init__(self, settings: DecoderSettings, slots: int = 1) -> None:
         self.settings = settings
-        self.domains = Domains(settings)
+        self.domains = Domains(settings, slots)
         self.cache = TemplateCache(self.domains)
         self.held = HeldSets(settings)
-        self.rows = 0
-        self.groups: list[Group] = []
-        self.numbers: list[int] = []  # of messages: see messages.WIDTH
-        self.sources: list[Source] = []
         self.counts: dict[tuple[str, int, str], int] = {}  # of no domain, of forgotten ones, of rows
         self.observations: dict[str, list[dict[str, object]]] = {}  # by table of sinks.schema.OBSERVATIONS
         self._observed = 0
         self.interfaces: Interfaces = {}
         self.retold: set[str] = set()  # exporters that said something of sampling since rows that wait were looked at
         self._names = 0
-        self._messages = 0
+
+    @property
+    def rows(self) -> int:
+        """Flow records collected."""
+        return sum(collected.rows for collected in self.domains.slots)
 
     def name(self, domain: Domain, key: Key, told: Name, seen_ms: int) -> None:
         """Learn a name; what is new or has changed is an observation."""
@@ -183,7 +184,7 @@ class Intake:
     ) -> int:
         """Walk the sets of one message from offset ``at`` to its end; how many data records it has, or UNKNOWN."""
         domain.seen_ms = received_ms
-        templates = domain.templates
+        templates, collected = domain.templates, domain.collected
         end = len(message)
         index = -1  # of this message, once it has flow records
         sets = decoded = held = rows = others = 0
@@ -232,19 +233,10 @@ class Intake:
                     whole = False
                     continue
                 if index < 0:
-                    index = self._messages
-                    self._messages = index + 1
-                    source = domain.source
-                    if source < 0:
-                        source = self.source(domain)
-                    self.numbers += (source, export_s * 1000, uptime_ms, received_ms, flags)
-                group = layout.group
-                if group is None:
-                    group = self._group(layout)
-                group.body += message[start : start + used]
-                group.runs += (records, index)
-                if ends:
-                    group.ends += ends
+                    index = len(collected.numbers) // WIDTH
+                    times = export_s * 1000, uptime_ms, received_ms
+                    collected.numbers.extend((collected.source(domain), *times, flags))
+                collected.group(layout).add(message[start : start + used], records, index, ends)
                 rows += records
                 decoded += 1
             elif number == dialect.template_set or number == dialect.options_set:
@@ -253,7 +245,7 @@ class Intake:
                 decoded += self._templates(domain, read(message[start:stop]), options)
             else:
                 domain.tally(f"sets_dropped_{Reason.RESERVED_SET_ID}")
-        self.rows += rows
+        collected.rows += rows
         domain.records_flow += rows
         domain.datagrams += 1
         domain.sets += sets
@@ -265,23 +257,6 @@ class Intake:
         else:
             domain.tally(f"datagrams_dropped_{Reason.NO_SOUND_SET}")
         return rows + others if whole else UNKNOWN
-
-    def source(self, domain: Domain) -> int:
-        """The domain's index among the sources of this group."""
-        domain.source = len(self.sources)
-        self.sources.append(Source(domain, domain.facts))
-        return domain.source
-
-    def drain(self) -> tuple[list[Group], list[int], list[Source]]:
-        """Hand over what was collected and begin a new group."""
-        drained = self.groups, self.numbers, self.sources
-        for group in self.groups:
-            group.layout.group = None
-        for source in self.sources:
-            source.domain.source = -1
-        self.groups, self.numbers, self.sources = [], [], []
-        self.rows = self._messages = 0
-        return drained
 
     def _hold(
         self, domain: Domain, number: int, body: memoryview, export_s: int, uptime_ms: int, received_ms: int, flags: int
@@ -331,15 +306,13 @@ class Intake:
         uptime_ms: int,
         received_ms: int,
         flags: int,
+        ends: list[int] = _NONE,
     ) -> None:
-        """Take whole flow records, the only ones of their message."""
-        source = domain.source if domain.source >= 0 else self.source(domain)
-        self.numbers += (source, export_ms, uptime_ms, received_ms, flags)
-        group = layout.group or self._group(layout)
-        group.body += body
-        group.runs += (records, self._messages)
-        self._messages += 1
-        self.rows += records
+        """Take whole flow records, the only ones of their message; ``ends`` as ``Group.add`` has them."""
+        collected = domain.collected
+        collected.group(layout).add(body, records, len(collected.numbers) // WIDTH, ends)
+        collected.numbers.extend((collected.source(domain), export_ms, uptime_ms, received_ms, flags))
+        collected.rows += records
         domain.records_flow += records
 
     def _collect_set(self, domain: Domain, layout: Layout, held: HeldSet) -> int:
@@ -352,9 +325,7 @@ class Intake:
             records = len(ends)
         if records:
             times = held.export_s * 1000, held.uptime_ms, held.received_ms
-            self.collect(domain, layout, held.body[:used], records, *times, held.flags)
-            if ends and layout.group is not None:
-                layout.group.ends += ends
+            self.collect(domain, layout, held.body[:used], records, *times, held.flags, ends)
         return records
 
     def _measure(self, domain: Domain, layout: Layout, body: bytes | memoryview) -> tuple[list[int], int]:
@@ -368,11 +339,6 @@ class Intake:
         if ends and (len(octets) - used >= layout.stretches.least or octets[used:].strip(b"\0")):
             domain.tally("sets_cut")
         return ends, used
-
-    def _group(self, layout: Layout) -> Group:
-        group = layout.group = Group(layout)
-        self.groups.append(group)
-        return group
 
     def _options(self, domain: Domain, template: Template, body: memoryview, received_ms: int) -> int:
         records = self._read_options(domain, template, body, received_ms)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collector.decoder.domains import Source
+from collector.decoder.filling import Columns, flag
 from sinks.schema import Flag
 
 Array = NDArray[Any]
@@ -32,7 +33,7 @@ def speed_table(sources: list[Source], labels: tuple[str, ...]) -> Table | None:
     return keys, np.array([table[int(key)] for key in keys], "f8")
 
 
-def flag_beyond_speed(columns: dict[str, Array], table: Table | None) -> Array | None:
+def flag_beyond_speed(columns: Columns, table: Table | None) -> Array | None:
     """Flag rows IMPLAUSIBLE; which ones.  None: no speed of any interface is known.
 
     Octets are taken as exported: estimates of a sampled flow are far off by chance, and these are less than the truth,
@@ -48,5 +49,6 @@ def flag_beyond_speed(columns: dict[str, Array], table: Table | None) -> Array |
         most = np.minimum(most, np.where(keys[found] == wanted, values[found], np.inf))
     lasted = (columns["ts"] - columns["ts_start"]).view("i8") + _SLACK_MS
     beyond: Array = (columns["octets"] > most * lasted * _TWICE) & (columns["flags"] & Flag.IMPLAUSIBLE.value == 0)
-    columns["flags"][beyond] |= np.uint32(Flag.IMPLAUSIBLE)
+    if beyond.any():
+        flag(columns, beyond, Flag.IMPLAUSIBLE.value)
     return beyond

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from collector.decoder.filling import Columns, flag
 from collector.decoder.layouts import Moment, Reading
 from collector.decoder.messages import Messages, Runs
 from collector.settings import TimeSettings
@@ -23,32 +24,27 @@ _SECONDS = (150, 151, 322)
 _BEFORE_EXPORT = (158, 159)
 
 
-def flow_times(
-    rows: Any, version: int, reading: Reading, runs: Runs, messages: Messages, columns: dict[str, Array]
-) -> None:
+def flow_times(rows: Any, version: int, reading: Reading, runs: Runs, messages: Messages, columns: Columns) -> None:
     """Fill ``ts_start`` and ``ts``; add to ``flags``."""
     bounds = messages.bounds
-    flags = columns["flags"]
     start, end = columns["ts_start"].view("i8"), columns["ts"].view("i8")
     export: Array = runs.spread(messages.export)
     clock = _Clock(rows, version, reading, runs, messages, export)
-    first, first_missing = clock.read(reading.start)
-    last, last_missing = clock.read(reading.end)
-    if first is None and last is None:
+    begins, start_missing = clock.read(reading.start, start)
+    ends, end_missing = clock.read(reading.end, end)
+    if not begins and not ends:
         start[:] = end[:] = export
-        flags |= Flag.NO_FLOW_TIME.value
-    elif first is None or last is None:
-        one, missing = (last, last_missing) if first is None else (first, first_missing)
-        start[:] = end[:] = one
-        _fall_back(start, end, missing, missing, export, flags)
-    else:
-        start[:], end[:] = first, last
-        _fall_back(start, end, first_missing, last_missing, export, flags)
-    _bound(start, end, export, runs, messages, bounds, flags)
+        flag(columns, None, Flag.NO_FLOW_TIME.value)
+    elif not begins:
+        start[:], start_missing = end, end_missing
+    elif not ends:
+        end[:], end_missing = start, start_missing
+    _fall_back(start, end, start_missing, end_missing, export, columns)
+    _bound(start, end, export, runs, messages, bounds, columns)
 
 
 def _fall_back(
-    start: Array, end: Array, start_missing: Array | None, end_missing: Array | None, export: Array, flags: Array
+    start: Array, end: Array, start_missing: Array | None, end_missing: Array | None, export: Array, columns: Columns
 ) -> None:
     """One missing: the other; both: export time, flagged."""
     if start_missing is None and end_missing is None:
@@ -60,20 +56,22 @@ def _fall_back(
     np.copyto(end, start, where=no_end & ~no_start)
     np.copyto(start, export, where=neither)
     np.copyto(end, export, where=neither)
-    flags[neither] |= Flag.NO_FLOW_TIME.value
+    flag(columns, neither, Flag.NO_FLOW_TIME.value)
 
 
 def _bound(
-    start: Array, end: Array, export: Array, runs: Runs, messages: Messages, bounds: TimeSettings, flags: Array
+    start: Array, end: Array, export: Array, runs: Runs, messages: Messages, bounds: TimeSettings, columns: Columns
 ) -> None:
     outside = None
-    if end.min(initial=1) <= 0 or end.max(initial=0) >= _END_OF_TIME:
+    first, last = end.min(initial=_END_OF_TIME), end.max(initial=0)
+    if first <= 0 or last >= _END_OF_TIME:
         outside = (end <= 0) | (end >= _END_OF_TIME)
     trusted = messages.trusted[runs.messages]
     if not trusted.all():
         limit = bounds.max_age_seconds * 1000
-        age = export - end
-        if age.min(initial=0) < -limit or age.max(initial=0) > limit:
+        # Within the bounds of the nearest and of the farthest export time all are within their own.
+        if first < export.max(initial=0) - limit or last > export.min(initial=_END_OF_TIME) + limit:
+            age = export - end
             outside = _either(outside, (np.abs(age) > limit) & ~np.repeat(trusted, runs.counts))
         skew = np.abs(messages.export - messages.received)[runs.messages]
         skewed = (skew > bounds.max_skew_seconds * 1000) & ~trusted
@@ -83,7 +81,7 @@ def _bound(
         received = runs.spread(messages.received)
         np.copyto(start, received, where=outside)
         np.copyto(end, received, where=outside)
-        flags[outside] |= Flag.TIME_OUT_OF_BOUNDS.value
+        flag(columns, outside, Flag.TIME_OUT_OF_BOUNDS.value)
     duration = end - start
     shortest, longest = duration.min(initial=0), duration.max(initial=0)
     if shortest < 0 or (start.min(initial=1) <= 0):
@@ -92,7 +90,11 @@ def _bound(
     if longest > limit and not trusted.all():
         long = (end - start > limit) & ~np.repeat(trusted, runs.counts)
         np.copyto(start, end - limit, where=long)
-        flags[long] |= Flag.LONG_DURATION.value
+        flag(columns, long, Flag.LONG_DURATION.value)
+
+
+def _any(rows: Array) -> Array | None:
+    return rows if rows.any() else None
 
 
 def _either(one: Array | None, other: Array) -> Array:
@@ -108,38 +110,42 @@ class _Clock:
         self._rows, self._version, self._reading = rows, version, reading
         self._runs, self._messages, self._export = runs, messages, export
 
-    def read(self, moment: Moment | None) -> tuple[Array | None, Array | None]:
-        """Unix ms of each record, and where it is missing (None: nowhere); (None, None) without such a field."""
+    def read(self, moment: Moment | None, into: Array) -> tuple[bool, Array | None]:
+        """Unix ms of each record, and where it is missing (None: nowhere); False: there is no such field."""
         if moment is None:
-            return None, None
+            return False, None
         element = moment.element
         if element in _UPTIME:
-            return self._uptime(moment)
+            return self._uptime(moment, into)
         field = self._rows.unsigned(moment.place)
         if element in _BEFORE_EXPORT:
-            return self._export - (field // 1000).astype("i8"), None
+            np.subtract(self._export, (field // 1000).astype("i8"), out=into)
+            return True, None
         if element in _MILLISECONDS:
             # Larger than any time: kept above the bound, which a cast to signed would not.
-            absolute = np.minimum(field, np.uint64(_END_OF_TIME)).astype("i8")
+            np.minimum(field, np.uint64(_END_OF_TIME), out=into.view("u8"))
         elif element in _SECONDS:
-            absolute = field.astype("i8") * 1000
+            np.multiply(field, 1000, out=into, dtype="i8", casting="unsafe")
         else:
-            absolute = ntp_milliseconds(field)
-        missing = field == 0  # no flow ran in 1970 or 1900: exporters send 0 for a time they do not know
-        return absolute, missing if missing.any() else None
+            into[:] = ntp_milliseconds(field)
+            return True, _any(field == 0)
+        # No flow ran in 1970 or 1900: exporters send 0 for a time they do not know.
+        return True, _any(into == 0)
 
-    def _uptime(self, moment: Moment) -> tuple[Array | None, Array | None]:
+    def _uptime(self, moment: Moment, into: Array) -> tuple[bool, Array | None]:
         """Uptime counts 2^32 ms and begins again, so of all readings the one nearest to the export time is taken."""
         uptime = self._rows.unsigned(moment.place).astype("u4")
         if self._version != 10:
             # RFC 3954 section 5.1, as in version 5: the header says the uptime at the export time.
             uptime -= self._runs.spread(self._messages.uptime)
-            return self._export + uptime.view("i4"), None
+            np.add(self._export, uptime.view("i4"), out=into)
+            return True, None
         init, missing = self._init()
         if init is None:
-            return None, None
+            return False, None
         behind = (uptime.astype("i8") + init - self._export).astype("u4").view("i4")
-        return self._export + behind, missing
+        np.add(self._export, behind, out=into)
+        return True, missing
 
     def _init(self) -> tuple[Array | None, Array | None]:
         """RFC 5102 section 5.9: what the uptime of IPFIX counts from, by record or by options data."""

@@ -90,31 +90,29 @@ def _long(body: bytes, at: int) -> int:
 class VariableRows:
     """Records of variable length, as ``records.Rows``; fields are gathered."""
 
-    def __init__(
-        self, fields: tuple[FieldSpecifier, ...], stretches: Stretches, body: bytearray, starts: Array
-    ) -> None:
+    def __init__(self, fields: tuple[FieldSpecifier, ...], stretches: Stretches, body: Array, starts: Array) -> None:
         """``starts`` int64: where each record begins in ``body``; every record was found whole."""
         self.count = len(starts)
         self._fields, self._stretches, self._body = fields, stretches, body
-        self._octets = np.frombuffer(body, "u1")
+        self._octets = body
         self._begins: list[Array] = [starts]  # of each stretch that was reached
+        self._gathered: dict[int, Array] = {}  # octets of a stretch before its variable field, record after record
         self._variable: list[tuple[Array, Array]] = []  # start and length of the field that ends each
 
     def unsigned(self, place: int, width: int = 8) -> Array:
         """An integer field's low ``width`` octets as unsigned integers."""
         length = self._fields[place].length
         used = min(length, width)
-        starts = self._starts(place) + (length - used)
         if used in (1, 2, 4, 8):
-            return self._gather(starts, f">u{used}")
-        total: Array = self._octets[starts].astype("u8")
-        for at in range(1, used):
-            total = total << np.uint64(8) | self._octets[starts + at]
+            return self._view(place, length - used, f">u{used}")
+        total: Array = self._view(place, length - used, "u1").astype("u8")
+        for at in range(length - used + 1, length):
+            total = total << np.uint64(8) | self._view(place, at, "u1")
         return total
 
     def octets(self, place: int, dtype: str) -> Array:
         """A field as it stands; the dtype has the field's length."""
-        return self._gather(self._starts(place), dtype)
+        return self._view(place, 0, dtype)
 
     def spans(self, place: int) -> tuple[Array, Array, Array]:
         """The buffer (uint8), and where the field begins in it and how long it is (int64, one a record)."""
@@ -124,6 +122,16 @@ class VariableRows:
         stretch, _ = self._stretches.place[place]
         self._reach(stretch + 1)
         return self._octets, *self._variable[stretch]
+
+    def _view(self, place: int, skip: int, dtype: str) -> Array:
+        """A field of a stretch that is gathered as a whole: one look-up a record for all its fields."""
+        stretch, offset = self._stretches.place[place]
+        size = self._stretches.skips[stretch]
+        gathered = self._gathered.get(stretch)
+        if gathered is None:
+            self._reach(stretch)
+            gathered = self._gathered[stretch] = self._gather(self._begins[stretch], f"V{size}").view("u1")
+        return np.ndarray((self.count,), dtype, gathered, offset + skip, (size,))
 
     def _starts(self, place: int) -> Array:
         stretch, offset = self._stretches.place[place]
@@ -155,12 +163,45 @@ class VariableRows:
         return values
 
 
-def starts_of(ends: list[int], counts: Array) -> Array:
-    """Where each record of a group begins (int64).
+def measure(stretches: Stretches, memory: Array, start: Array, stop: Array, most: int) -> tuple[Array, Array, Array]:
+    """As ``Stretches.ends`` for many sets, in lock-step: one record of each a step, ``most`` steps at most.
 
-    ``ends`` are those of each of its sets, from the set's begin; ``counts``: how many records each set has.
+    ``start`` and ``stop``: where each set's body lies in ``memory`` (uint8).  Returns how many whole records each set
+    has (0 also where there are more than ``most``), where the last of them ends, and where each record begins, set
+    after set.
     """
-    found: Array = np.array(ends, "i8")
-    used = found[np.cumsum(counts) - 1]  # octets of each set
-    found += np.repeat(np.cumsum(used) - used, counts)
-    return np.concatenate([np.zeros(1, "i8"), found[:-1]])
+    variable, tail, least = stretches.skips[:-1], stretches.skips[-1], stretches.least
+    counts = np.zeros(len(start), "i8")
+    behind = start.copy()
+    found: list[tuple[Array, Array]] = []
+    of = np.flatnonzero(start + least <= stop)
+    at, end = start[of], stop[of]
+    last = len(memory) - 1
+    while len(of) and len(found) < most:
+        begin = at
+        for skip in variable:
+            # Beyond the set's end anything may be read: the record is not whole then, whatever it says.
+            size = memory[np.minimum(at + skip, last)].astype("i8")
+            long = np.flatnonzero(size == _LONG)
+            if len(long):
+                there = np.minimum(at[long] + skip, last - 2)
+                size[long] = (memory[there + 1].astype("i8") << 8 | memory[there + 2]) + 2
+            at = at + size + (skip + 1)
+        at += tail
+        whole = at <= end
+        if not whole.all():
+            of, at, end, begin = of[whole], at[whole], end[whole], begin[whole]
+        found.append((of, begin))
+        counts[of] += 1
+        behind[of] = at
+        more = at + least <= end
+        if not more.all():
+            of, at, end = of[more], at[more], end[more]
+    if len(of):  # not at their end
+        counts[of] = 0
+        found = [(sets[counts[sets] > 0], begin[counts[sets] > 0]) for sets, begin in found]
+    first = np.cumsum(counts) - counts
+    begins = np.empty(int(counts.sum()), "i8")
+    for step, (sets, begin) in enumerate(found):
+        begins[first[sets] + step] = begin
+    return counts, behind, begins

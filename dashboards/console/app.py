@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from dashboards import library
 from dashboards.console import files, metrics
 from dashboards.console.access import Access, Denied, same_site
+from dashboards.console.alerts import Alerts
 from dashboards.console.panels import NotThere, Panels, find_dashboard, is_packed
 from dashboards.console.requests import (
     MAX_BODY,
@@ -68,6 +69,7 @@ class Console:
         """``version`` is shown to people."""
         self._settings, self._store, self._version = settings, store, version
         self._panels = Panels(store, settings)
+        self._alerts = Alerts(settings, store)
         self._access = Access(settings)
         self._queries = json.dumps([
             {"name": query.name, "group": query.group, "title": query.question, "note": query.note, "sql": query.sql,
@@ -76,7 +78,7 @@ class Console:
 
     def app(self) -> ASGIApp:
         """The application, which opens the store's client at its start."""
-        pages, panel = ("/", "/d/{uid}", "/sql"), "/api/dashboards/{uid}/panels/{id:int}"
+        pages, panel = ("/", "/d/{uid}", "/alerts", "/sql"), "/api/dashboards/{uid}/panels/{id:int}"
         routes = [
             *(self._route(path, self._page) for path in pages),
             self._route("/static/{name:path}", self._static),
@@ -84,8 +86,12 @@ class Console:
             self._route("/api/dashboards", self._dashboards),
             self._route("/api/dashboards/{uid}", self._dashboard),
             self._route("/api/dashboards/{uid}/variables", self._variables, "POST"),
+            self._route("/api/dashboards/{uid}/annotations", self._annotations, "POST"),
             self._route(panel, self._panel, "POST"),
             self._route(f"{panel}/csv", self._panel_csv),
+            self._route("/api/alerts", self._alert_rules),
+            self._route("/api/alerts/firing", self._alerts_firing),
+            self._route("/api/alerts/history", self._alert_history),
             self._route("/api/queries", self._worked),
             self._route("/api/sql", self._sql, "POST"),
             self._route("/metrics", self._metrics),
@@ -97,12 +103,14 @@ class Console:
     @asynccontextmanager
     async def _life(self, _: Starlette) -> AsyncIterator[None]:
         self._store.open()
+        self._alerts.open()
         # Before the first browser comes.
         packing = asyncio.get_running_loop().run_in_executor(None, files.packed_plotly)
         try:
             yield
         finally:
             await packing
+            await self._alerts.close()
             await self._store.close()
             self._access.close()
 
@@ -145,6 +153,12 @@ class Console:
             request, await _while_there(request, self._panels.variables(request.path_params["uid"], window))
         )
 
+    async def _annotations(self, request: Request) -> Response:
+        window = snapped(read_range(read_object(await _body(request))), _now_ms())
+        return _unpacked(
+            request, await _while_there(request, self._panels.annotations(request.path_params["uid"], window))
+        )
+
     async def _panel(self, request: Request) -> Response:
         asked = _snapped(read_panel(read_object(await _body(request))))
         path = request.path_params
@@ -154,6 +168,15 @@ class Console:
         asked, path = _snapped(read_panel_link(request.query_params.multi_items())), request.path_params
         title, sql = self._panels.panel_sql(path["uid"], path["id"], asked, request.query_params.get("ref", ""))
         return await self._csv(request, f"{path['uid']} {title or path['id']}", SqlRequest(sql, {}))
+
+    async def _alert_rules(self, request: Request) -> Response:
+        return _sent(await self._alerts.report())
+
+    async def _alerts_firing(self, request: Request) -> Response:
+        return _sent(await self._alerts.firing())
+
+    async def _alert_history(self, request: Request) -> Response:
+        return _sent(await _while_there(request, self._alerts.history()))
 
     async def _worked(self, request: Request) -> Response:
         return _sent(self._queries)

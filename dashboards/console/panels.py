@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dashboards import library, macros
+from dashboards.console.annotations import events_of, is_asked
 from dashboards.console.frames import Frame
 from dashboards.console.requests import BadRequest, PanelRequest, Range
 from dashboards.console.shared import Answer, Shared
@@ -58,6 +59,11 @@ class Panels:
         dashboard = find_dashboard(uid)
         return await self._shared.get((uid, window), lambda: self._variables(dashboard, window))
 
+    async def annotations(self, uid: str, window: Range) -> bytes:
+        """What happened, for the charts of a dashboard: each of its annotations with events; NotThere, StoreSilent."""
+        dashboard = find_dashboard(uid)
+        return await self._shared.get(("annotations", uid, window), lambda: self._annotations(dashboard, window))
+
     async def _frames(self, panel: Mapping[str, Any], window: Window, variables: Mapping[str, Sequence[str]]) -> Answer:
         frames = await _all(self._frame(target, window, variables) for target in _targets(panel))
         body = {"from": window.from_ms, "to": window.to_ms, "frames": frames}
@@ -79,6 +85,23 @@ class Panels:
             "rows": frame.rows,
             "elapsed_ms": round((time.monotonic() - began) * 1000),
         }  # fmt: skip
+
+    async def _annotations(self, dashboard: Mapping[str, Any], window: Range) -> Answer:
+        listed = [one for one in dashboard.get("annotations", {}).get("list", ()) if is_asked(one)]
+        found = await _all(self._annotation(dashboard, annotation, window) for annotation in listed)
+        body = {"from": window.from_ms, "to": window.to_ms, "annotations": found}
+        return Answer(_packed(body), keep=not any("error" in entry for entry in found))
+
+    async def _annotation(
+        self, dashboard: Mapping[str, Any], annotation: Mapping[str, Any], window: Range
+    ) -> dict[str, Any]:
+        whole = Window(window.from_ms, window.to_ms, macros.interval_of("1m"))
+        found: dict[str, Any] = {"name": annotation["name"], "color": annotation.get("iconColor", "")}
+        try:
+            frame = await self._ask(macros.expand(annotation["target"]["rawSql"], whole, _bound(dashboard, {})))
+            return found | {"events": events_of(frame), "more": frame.truncated}
+        except (QueryRefused, MacroError, ValueError) as error:
+            return found | {"events": [], "error": str(error)}
 
     async def _variables(self, dashboard: Mapping[str, Any], window: Range) -> Answer:
         listed = dashboard["templating"]["list"]

@@ -6,8 +6,9 @@ import threading
 
 import uvicorn
 
+from dashboards.asked import Target
 from dashboards.console.app import Console
-from dashboards.console.store import StoreClient, Target
+from dashboards.console.store import StoreClient
 from dashboards.settings import ConsoleSettings
 from sinks.listening import accepting, host_and_port, next_free
 

@@ -1,16 +1,16 @@
 """The store as the console asks it: ClickHouse's HTTP interface, read-only, one pool of connections."""
 
 import asyncio
-import re
 import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import aiohttp
 
+from dashboards.asked import CODE, LOGIN_CODES, SETTING_CODES, Target, plain
 from dashboards.console import metrics
 from dashboards.console.frames import Frame, read_frame
 from sinks.inserts import text as escaped
@@ -34,11 +34,6 @@ _FORM = {
     "output_format_json_quote_decimals": "0",
     "output_format_json_named_tuples_as_objects": "1",
 }
-# Codes by which an account refuses settings: 115 unknown, 164 read-only, 452 against a constraint.
-_SETTING_CODES = (115, 164, 452)
-_LOGIN_CODES = (192, 193, 194, 516)
-_CODE = re.compile(r"Code: (\d+)\. ?")
-_NOISE = re.compile(r" ?\(version [\d.]+(?: \([^)]*\))?\)")
 
 
 class StoreSilent(Exception):  # noqa: N818 - a state, told by its name
@@ -51,18 +46,6 @@ class QueryRefused(Exception):  # noqa: N818
     def __init__(self, text: str, code: int = 0) -> None:
         super().__init__(text)
         self.code = code
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where the store answers, and as whom it is asked."""
-
-    url: str
-    user: str = "reader"
-    password: str = field(default="", repr=False)
-    database: str = "flowtide"
-    timezone: str = "UTC"  # of sessions (IANA): days and hours of panels
-    ca_file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +163,7 @@ class StoreClient:
                     async with self._answer(sql, fields, _limit(0)) as answer:
                         timezone, readonly = (await self._whole(answer)).decode().split()
                 except QueryRefused as error:
-                    if error.code in _SETTING_CODES:
+                    if error.code in SETTING_CODES:
                         continue
                     raise self._silent(str(error)) from error
                 if readonly == "0":
@@ -255,9 +238,9 @@ class StoreClient:
         raise AssertionError("unreachable")
 
     def _refuse(self, body: str, status: int) -> None:
-        found = _CODE.search(body)
+        found = CODE.search(body)
         code = int(found[1]) if found else 0
-        if code in _LOGIN_CODES:
+        if code in LOGIN_CODES:
             raise self._silent(f"it does not let {self._target.user!r} in ({plain(body)}): set console.store_user and"
                                " console.store_password")  # fmt: skip
         if not code:
@@ -270,15 +253,6 @@ class StoreClient:
     def _open_session(self) -> aiohttp.ClientSession:
         assert self._session is not None, "open() first"
         return self._session
-
-
-def plain(text: str) -> str:
-    """An error of ClickHouse without code, version and stack."""
-    head = text.partition("Stack trace")[0].partition(", e.what()")[0].strip()
-    found = list(re.finditer(r"Code: \d+\. (?:DB::Exception: )?", head))
-    if found:
-        head = head[found[-1].end() :]
-    return _NOISE.sub("", head).removeprefix("DB::Exception: ").strip()
 
 
 def _same_form(answer: aiohttp.ClientResponse, form: str) -> None:

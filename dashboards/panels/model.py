@@ -246,6 +246,20 @@ class Variable:
 
 
 @dataclass(frozen=True, slots=True)
+class Annotation:
+    """What happened, drawn over time in all charts: rows of time, timeEnd, title, text and tags (with commas)."""
+
+    name: str
+    sql: str
+    colour: str = RED
+
+    def json(self) -> Json:
+        """As Grafana stores it; the columns have the names that it looks for."""
+        return {"name": self.name, "enable": True, "hide": False, "iconColor": self.colour, "datasource": DATA_SOURCE,
+                "target": Target(self.sql, series=False, ref="Anno").json()}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
 class Dashboard:
     """A screen: lines of panels, from the top."""
 
@@ -257,6 +271,7 @@ class Dashboard:
     variables: Sequence[Variable]
     lines: Sequence[Sequence[Panel]]
     tags: Sequence[str] = field(default=("flowtide",))
+    annotations: Sequence[Annotation] = ()
 
     def json(self) -> Json:
         """The file; ValueError when a line is wider than the screen."""
@@ -264,7 +279,7 @@ class Dashboard:
             "uid": self.uid, "title": self.title, "description": self.description, "tags": list(self.tags),
             "timezone": "browser", "editable": True, "graphTooltip": 1, "refresh": self.refresh,
             "time": {"from": self.since, "to": "now"}, "schemaVersion": SCHEMA_VERSION, "version": 1,
-            "annotations": {"list": []}, "links": [],
+            "annotations": {"list": [one.json() for one in self.annotations]}, "links": [],
             "templating": {"list": [variable.json() for variable in self.variables]},
             "panels": list(self._placed()),
         }  # fmt: skip

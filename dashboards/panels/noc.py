@@ -1,5 +1,6 @@
 """NOC live: what goes through, how much of it is QUIC, who makes it, and how old what one sees is."""
 
+from dashboards.panels.marks import ALERTS
 from dashboards.panels.model import (
     BY_BUCKET,
     GREEN,
@@ -172,6 +173,7 @@ def _of_direction(columns: str) -> str:
 NOC = Dashboard(
     "noc", "NOC live", "Bits a second by service bucket, the QUIC share, the largest, and how old the data is.",
     since="now-1h", refresh="5s", variables=(SERVICE, EXPORTER, IP_VERSION, DIRECTION, TOP),
+    annotations=(ALERTS,),
     lines=(
         (
             Stat(

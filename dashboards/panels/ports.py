@@ -1,5 +1,6 @@
 """Ports: which service takes which part of the traffic, and what changed since last week."""
 
+from dashboards.panels.marks import ALERTS
 from dashboards.panels.model import BY_BUCKET, Dashboard, Override, Row, Series, Table, Target, Variable
 from dashboards.panels.noc import IP_VERSION, SERVICE
 from dashboards.panels.sql import (
@@ -118,6 +119,7 @@ _HEAT_CELLS = tuple(
 PORTS = Dashboard(
     "ports", "Ports", "Lower ports beside last week, one port over time, dynamic ports, and the hours of the week.",
     since="now-7d", refresh="1m", variables=(SERVICE, _DIRECTION, IP_VERSION, _TOP, _ONE),
+    annotations=(ALERTS,),
     lines=(
         (
             Table(1, "Lower ports, and last week", "Share of octets by lower port in all hours that the time range"

@@ -1,5 +1,6 @@
 """Trust: whether what the other screens show is all there is, and which exporter, stage or setting it lacks."""
 
+from dashboards.panels.marks import ALERTS
 from dashboards.panels.model import GREEN, RED, YELLOW, Dashboard, Override, Row, Series, Stat, Table, Target
 from dashboards.panels.noc import EXPORTER
 from dashboards.panels.sql import ROWS, chosen, series, within
@@ -163,6 +164,7 @@ TRUST = Dashboard(
     "trust", "Trust", "What was lost, dropped, not decoded, without a rate or a subscriber; by exporter and stage.",
     since="now-6h", refresh="30s",
     variables=(EXPORTER,),
+    annotations=(ALERTS,),
     lines=(
         (
             Stat(1, "Rows lacking in the store", "Decoded rows minus inserted ones, of the time range up to two minutes"

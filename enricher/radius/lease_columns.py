@@ -13,6 +13,10 @@ _MOST_GROUPS = 8_192  # beyond it ClickHouse gives up the shared dictionary of a
 _FEW = 1_024  # names that nobody has any more are kept until they are this many, and as many as the others
 
 
+Lease = tuple[int, int, str, Labels]
+"""Since and until (Unix milliseconds), subscriber, labels."""
+
+
 class LeaseColumns:
     """A lease is known by its slot; slots are used again."""
 
@@ -24,6 +28,7 @@ class LeaseColumns:
         self._names: dict[str, int] = {}
         self._name_list: list[str] = []  # by number
         self._label_numbers: dict[Labels, int] = {}
+        self._label_list: list[Labels] = []  # by number
         self._groups: dict[str, int] = {}
 
     def __len__(self) -> int:
@@ -54,6 +59,11 @@ class LeaseColumns:
         """Give the slot back."""
         self._since[slot] = self._until[slot] = 0
         self._free.append(slot)
+
+    def lease(self, slot: int) -> Lease:
+        """One of them."""
+        subscriber = self._name_list[self._subscriber[slot]]
+        return self._since[slot], self._until[slot], subscriber, self._label_list[self._labels[slot]]
 
     def rows(self, slots: list[int] | None = None) -> LeaseRows:
         """Copies of all leases, or of those in these slots."""
@@ -92,6 +102,7 @@ class LeaseColumns:
                     return self._number((*labels[:3], ""))
                 self._groups[labels[3]] = len(self._groups)
             self._label_numbers[labels] = len(self._label_numbers)
+            self._label_list.append(labels)
         return self._label_numbers[labels]
 
     def _forget_names(self, chosen: Any) -> None:

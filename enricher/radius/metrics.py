@@ -21,6 +21,10 @@ FLUSHES = Counter("enricher_radius_flushes_total", "groups of requests flushed t
 SESSIONS = Gauge("enricher_radius_sessions", "sessions known, ended ones of the history included")
 JOURNAL_BYTES = Gauge("enricher_radius_journal_bytes", "journal since the last snapshot")
 DAMAGED_BYTES = Gauge("enricher_radius_journal_damaged_bytes", "of the journal not readable at the start")
+PUBLISHED = Counter(
+    "enricher_radius_published_total", "records acknowledged by the topic of leases: a lease, or one removed", ["what"]
+)
+UNPUBLISHED = Gauge("enricher_radius_unpublished_prefixes", "prefixes whose leases changed and wait for the topic")
 
 DROPS = (*REFUSALS, "unknown_client", "queue_full", "journal")
 ANSWERED = (*OUTCOMES, "repeated")
@@ -30,5 +34,7 @@ for _reason in DROPS:
     DROPPED.labels(_reason)
 for _outcome in ANSWERED:
     RECORDS.labels(_outcome)
+for _what in ("lease", "removed"):
+    PUBLISHED.labels(_what)
 for _note in NOTES:
     NOTED.labels(_note)

@@ -30,6 +30,7 @@ log = structlog.get_logger("enricher.radius")
 _RECEIVE_BYTES = 8 << 20  # of the kernel's buffer: a power cut brings all sessions of a BRAS back at once
 _REMEMBERED = 65_536  # requests that are known when they come again
 _CHORES_SECONDS = 1.0
+_BREATH_SECONDS = 0.05  # between chores that would not end: requests come first
 _PAUSE_SECONDS = 1.0  # after a disk failure
 
 Sender = tuple[Any, ...]
@@ -58,9 +59,12 @@ class AccountingServer:
     def __init__(
         self, settings: RadiusSettings, secrets: Mapping[str, bytes], *,
         write: Callable[[Sequence[Request]], None], take: Callable[[Sequence[Request]], None],
-        chores: Callable[[], None], clock: Callable[[], float] = time.time,
+        chores: Callable[[], bool], clock: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
-        """``write`` returns when the requests are on the disk, OSError when they are not; OSError of a busy port."""
+        """``write`` returns when the requests are on the disk, OSError when they are not; OSError of a busy port.
+
+        ``chores`` are asked for again at once while they say True: they are done in pieces.
+        """
         self._settings, self._clients, self._clock = settings, ByPrefix(secrets), clock
         self._write, self._take, self._chores = write, take, chores
         self._queue: deque[_Waiting] = deque()
@@ -176,7 +180,8 @@ class AccountingServer:
     async def _keep(self) -> None:
         while True:
             await asyncio.sleep(_CHORES_SECONDS)
-            self._chores()
+            while self._chores():
+                await asyncio.sleep(_BREATH_SECONDS)
 
     def _read(self, waiting: _Waiting) -> Request | None:
         try:

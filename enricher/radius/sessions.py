@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Literal, get_args
 
 from enricher.leases import HELD, LeaseRows
-from enricher.radius.lease_columns import LeaseColumns
+from enricher.radius.lease_columns import Lease, LeaseColumns
 from enricher.radius.packet import Accounting, Status
 from enricher.radius.session import Session, begin_of
 from enricher.radius.settings import Naming, RadiusSettings
@@ -35,9 +35,6 @@ _YEAR_2000_MS = 946_684_800_000
 _LOOK_MS = 5_000  # how exactly silence is kept
 _MOST_HOLDERS = 64  # of one address within the history; an address that more have is no subscriber's
 _RESETS = 64  # Accounting-On and -Off of one NAS that are remembered
-
-Gone = tuple[int, int, int]
-"""High and low half and length of a prefix that nobody holds any more."""
 
 
 def event_time(record: Accounting, arrived_ms: int) -> int:
@@ -62,10 +59,11 @@ class Sessions:
         self._resets: dict[str, list[int]] = {}  # by NAS
         self._columns = LeaseColumns()
         self._sums = Sums()
+        self._first_day = 0  # of the sums; older ones are forgotten
         self._due: dict[int, list[Session]] = {}  # by when to look at them again
         self._due_order: list[int] = []
         self._listening_ms = 0
-        self._changed: set[int] = set()
+        self._unpublished: set[int] | None = None  # prefixes that changed; None: nobody publishes
         self.version = 0  # grows with every change of a lease
         self.newest_ms = 0  # begin of the newest session
         self.count = 0
@@ -109,39 +107,51 @@ class Sessions:
         """From now on silence counts; what was before, with nobody listening, does not."""
         self._listening_ms = now_ms
 
-    def sweep(self, now_ms: int) -> None:
-        """Close silent sessions and forget those that ended long ago."""
+    def sweep(self, now_ms: int, most: int | None = None) -> bool:
+        """Close silent sessions and forget those that ended long ago; True: ``most`` were looked at, others wait."""
+        looked = 0
         while self._due_order and self._due_order[0] * _LOOK_MS <= now_ms:
-            for session in self._due.pop(heapq.heappop(self._due_order)):
-                self._look(session, now_ms)
-        self._sums.forget(self._days.number(now_ms) - self._usage_days)
+            due = self._due[self._due_order[0]]
+            while due:
+                if looked == most:
+                    return True
+                self._look(due.pop(), now_ms)
+                looked += 1
+            del self._due[heapq.heappop(self._due_order)]
+        first_day = self._days.number(now_ms) - self._usage_days
+        if first_day != self._first_day:
+            self._first_day = first_day
+            self._sums.forget(first_day)
+        return False
 
     def rows(self) -> LeaseRows:
         """All leases."""
         return self._columns.rows()
 
-    def forget_changes(self) -> None:
-        """As ``take_changes``, for who has taken everything."""
-        self._changed.clear()
+    def publish_all(self, others: Iterable[int] = ()) -> None:
+        """Take the leases of all prefixes, and of ``others``, for changed: ``take_unpublished`` gives them."""
+        self._unpublished = {*self._holders, *others}
 
-    def take_changes(self) -> tuple[LeaseRows, list[Gone]]:
-        """All leases of the prefixes that changed since the last call, and the prefixes without any left."""
-        slots, gone = [], []
-        for prefix in self._changed:
-            own = [
-                each.slot
+    @property
+    def unpublished(self) -> int:
+        """How many prefixes ``take_unpublished`` has to give."""
+        return len(self._unpublished or ())
+
+    def take_unpublished(self, most: int) -> dict[int, list[Lease]]:
+        """Some of the prefixes that changed since they were taken last, each with all its leases, be it none."""
+        taken: dict[int, list[Lease]] = {}
+        while self._unpublished and len(taken) < most:
+            prefix = self._unpublished.pop()
+            taken[prefix] = [
+                self._columns.lease(each.slot)
                 for session in self._holders.get(prefix, ())
                 for each in session.held
                 if each.prefix == prefix and each.slot >= 0
             ]
-            slots += own
-            if not own:
-                gone.append((prefix >> 72, prefix >> 8 & (2**64 - 1), prefix & 0xFF))
-        self.forget_changes()
-        return self._columns.rows(slots), gone
+        return taken
 
     def sums(self) -> Sums:
-        """Octets of the sessions that are forgotten; ``add_to`` adds those of the others."""
+        """Octets of forgotten sessions, which only ``sweep`` changes; ``add_to`` adds those of the others."""
         return self._sums.copy()
 
     def add_to(self, sums: Sums, sessions: Iterable[Session]) -> None:
@@ -150,15 +160,15 @@ class Sessions:
             self._sum(session, sums)
 
     def all(self) -> Iterator[Session]:
-        """Every session there is."""
-        for sessions in list(self._by_nas.values()):
-            for several in list(sessions.values()):
-                yield from several
+        """Every session there is now; may be walked while others ``apply`` records, but not while they ``sweep``."""
+        by_name = itertools.chain.from_iterable([list(sessions.values()) for sessions in self._by_nas.values()])
+        return itertools.chain.from_iterable(map(tuple, by_name))
 
     def state(self) -> dict[str, Any]:
-        """What a snapshot holds beside the sessions, as JSON."""
+        """What a snapshot holds beside the sessions, as JSON; octets are changed by ``sweep`` only."""
         octets = [[day, user, total] for (day, user), total in self._sums.octets.items()]
-        return {"resets": {nas: list(times) for nas, times in self._resets.items()}, "octets": octets}
+        # Copies, which no other thread comes between: others may ``apply`` records meanwhile.
+        return {"resets": {nas: list(times) for nas, times in dict(self._resets).items()}, "octets": octets}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take what ``state`` gave; before any session."""
@@ -234,8 +244,7 @@ class Sessions:
                 each.slot = -1
             else:
                 continue
-            self._changed.add(each.prefix)
-            self.version += 1
+            self._note(each.prefix)
 
     def _refresh_others(self, session: Session, before: list[tuple[int, int]]) -> None:
         """Those whose address it has taken, or has no longer since the same time."""
@@ -248,6 +257,12 @@ class Sessions:
                 for other in holders:
                     if other is not session and other.stop_ms == HELD:
                         self._refresh(other)
+
+    def _note(self, prefix: int) -> None:
+        """A lease of it changed."""
+        if self._unpublished is not None:
+            self._unpublished.add(prefix)
+        self.version += 1
 
     def _look(self, session: Session, now_ms: int) -> None:
         heard = max(session.heard_ms, self._listening_ms)
@@ -274,8 +289,7 @@ class Sessions:
         for each in session.held:
             if each.slot >= 0:
                 self._columns.remove(each.slot)
-                self.version += 1
-                self._changed.add(each.prefix)
+                self._note(each.prefix)
             each.slot = -1
             holders = self._holders[each.prefix]
             if session in holders:
@@ -292,7 +306,9 @@ class Sessions:
         if session.subscriber and session.counters.points:
             service, segment, access, _ = session.labels
             user = session.subscriber, service, segment, access
-            sums.add(user, session.counters.by_day(session.begin_ms, self._days))
+            days = session.counters.by_day(session.begin_ms, self._days)
+            # What is kept here stays until the day changes: nothing that is forgotten already.
+            sums.add(user, (day for day in days if sums is not self._sums or day[0] >= self._first_day))
 
     def _place(self, session: Session, due_ms: int) -> None:
         number = due_ms // _LOOK_MS + 1

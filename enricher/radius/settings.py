@@ -18,6 +18,9 @@ Labels = tuple[str, str, str, str]
 
 T = TypeVar("T")
 
+TOPIC = "[A-Za-z0-9._-]{1,249}"
+"""Names of topics."""
+
 _FILE = "file:"
 
 
@@ -44,6 +47,16 @@ class RadiusSettings(Part):
     group: PositiveInt = Field(1_024, description="requests that are flushed to the disk together")
     segment_bytes: PositiveInt = Field(64 << 20, description="of journal; then all sessions are written as a snapshot")
     usage_days: PositiveInt = Field(40, description="local days of which octets are remembered")
+    publish: str = Field(
+        "",
+        pattern=f"^({TOPIC})?$",
+        description="compacted topic that gets the leases, for enrichers with a source of kind kafka; empty: off",
+    )
+    publish_name: str = Field(
+        "",
+        pattern=r"^[\w.-]*$",
+        description="of this listener in the topic's keys, no other may have it; empty: the data directory's own",
+    )
 
     @field_validator("listen")
     @classmethod

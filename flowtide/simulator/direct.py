@@ -83,16 +83,21 @@ def write_weeks(
     if unknown:
         raise ValueError(f"unknown: {min(unknown)}; tables are {', '.join(TABLES)}, dimensions {', '.join(DIMENSIONS)}")
     written = dict.fromkeys(plan.tables, 0)
-    users = _users(population, plan.key) if "subscriber_1d" in plan.tables else None
+    users = user_columns(population, plan.key) if "subscriber_1d" in plan.tables else None
     for monday in weeks:
         if monday.weekday():
             raise ValueError(f"{monday} is not a Monday")
         for name, table in _tables(population, people, monday, plan, users):
             written[name] += table.num_rows
-            for part, first in enumerate(range(0, table.num_rows, MAX_ROWS)):
-                rows = table.slice(first, MAX_ROWS)
-                store.insert(name, rows, token=f"direct/{name}/{monday}/{part}/{_digest(rows)}")
+            put(store, name, table, str(monday))
     return written
+
+
+def put(store: Store, name: str, table: pa.Table, of: str) -> None:
+    """Insert it in parts; the same rows of the same week again change nothing."""
+    for part, first in enumerate(range(0, table.num_rows, MAX_ROWS)):
+        rows = table.slice(first, MAX_ROWS)
+        store.insert(name, rows, token=f"direct/{name}/{of}/{part}/{_digest(rows)}")
 
 
 def _tables(
@@ -131,6 +136,18 @@ def week_octets(population: Population, scale: float = 1) -> NDArray[np.int64]:
     """Octets of each user in a whole week, (n, 2)."""
     octets: NDArray[np.int64] = np.rint(population.octets_a_day * (7 * scale)).astype("i8")
     return octets
+
+
+def day_octets(population: Population, scale: float = 1) -> NDArray[np.int64]:
+    """Octets of each user on each day of the week, Monday first: (7, 2, n)."""
+    octets = week_octets(population, scale)
+    found = np.empty((7, 2, len(population)), "i8")
+    for number, service in enumerate(SERVICES):
+        rows = np.flatnonzero(population.service == number)
+        for way in (0, 1):
+            levels = np.tile(day_levels(service, way + 1), (len(rows), 1))
+            found[:, way, rows] = _parted(octets[rows, way], levels).T
+    return found
 
 
 def _scopes(population: Population, plan: Plan) -> list[_Scope]:
@@ -253,8 +270,8 @@ def _of_days(ports: pa.Table) -> pa.Table:
     return summed.rename_columns([name.removesuffix("_sum") for name in summed.column_names])
 
 
-def _users(population: Population, key: bytes) -> dict[str, pa.Array]:
-    """Key columns of subscriber_1d that no day changes, a row a user."""
+def user_columns(population: Population, key: bytes) -> dict[str, pa.Array]:
+    """Key columns of the users' tables that no day changes, a row a user."""
     service, access = ([labels[code] for code in codes.tolist()] for labels, codes in (
         (SERVICES, population.service), (ACCESSES, population.access),
     ))  # fmt: skip
@@ -271,16 +288,10 @@ def _subscribers(
     population: Population, people: PeoplePlan, users: dict[str, pa.Array], monday: date, plan: Plan
 ) -> pa.Table:
     """A row a user, local day and direction; in order of the days."""
-    octets = week_octets(population, plan.scale)
     count = len(population)
-    estimated, packets = (np.empty((7, 2, count), "i8") for _ in range(2))
-    for number, service in enumerate(SERVICES):
-        rows = np.flatnonzero(population.service == number)
-        for way in (0, 1):
-            levels = np.tile(day_levels(service, way + 1), (len(rows), 1))
-            days = _parted(octets[rows, way], levels).T
-            mean_size = 1 / (shares(service, people.year) / SIZES[:, way]).sum()
-            estimated[:, way, rows], packets[:, way, rows] = days, np.ceil(days / mean_size)
+    estimated = day_octets(population, plan.scale)
+    sizes = np.array([1 / (shares(service, people.year)[:, None] / SIZES).sum(axis=0) for service in SERVICES])
+    packets = np.ceil(estimated / sizes[population.service].T).astype("i8")
     values = _measures(estimated.ravel(), packets.ravel(), plan.sampling)
     every = pa.array(np.tile(np.arange(count), 14))
     first = (monday - date(1970, 1, 1)).days
@@ -325,11 +336,11 @@ def _labels(labels: Sequence[str], codes: NDArray[np.uint8]) -> pa.Array:
 def _digest(rows: pa.Table) -> str:
     """Of the values: another population's week is another insert."""
     digest = hashlib.sha256()
-    for column in rows.combine_chunks().columns:
+    for column in rows.unify_dictionaries().combine_chunks().columns:
         for chunk in column.chunks:
-            values = chunk
-            if pa.types.is_dictionary(chunk.type):
-                digest.update("\0".join(chunk.dictionary.to_pylist()).encode())
-                values = chunk.indices
+            values = chunk.dictionary_encode() if pa.types.is_string(chunk.type) else chunk
+            if pa.types.is_dictionary(values.type):
+                digest.update("\0".join(values.dictionary.to_pylist()).encode())
+                values = values.indices
             digest.update(np.asarray(values).tobytes())
     return digest.hexdigest()[:16]

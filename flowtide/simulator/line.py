@@ -2,18 +2,20 @@
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flowtide.simulator.leases import lease
 from flowtide.simulator.population import populate
-from flowtide.simulator.scenario import ExporterPlan, PeoplePlan, Protocol
-from flowtide.simulator.sender import LineRate
+from flowtide.simulator.scenario import ExporterPlan, PeoplePlan
+from flowtide.simulator.scenario import Protocol as Export
+from flowtide.simulator.sender import LineRate, Totals
 from flowtide.simulator.traffic import Ends, Traffic
 
-RECORDS: dict[Protocol, int] = {"netflow5": 30, "netflow9": 28, "ipfix": 18}
+RECORDS: dict[Export, int] = {"netflow5": 30, "netflow9": 28, "ipfix": 18}
 """Flows of IPv4 in a full datagram."""
 _DISTINCT = 64  # datagrams an exporter: enough different flows, and they stay in the processor's cache
 _BURST = 16  # datagrams of one exporter before the next has its turn
@@ -23,14 +25,51 @@ _TICK_SECONDS = 0.000_5  # shorter than a default receive buffer lasts at 100,00
 _DAY_MS = 86_400_000
 
 
+class Announcing(Protocol):
+    """A ``Ring`` that can say what its records are."""
+
+    @property
+    def totals(self) -> Totals:
+        """All that was sent."""
+        ...
+
+    def octets_by_bucket(self) -> dict[str, int]:
+        """As ``Ring.octets_by_bucket``."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """Address that a reader sees."""
+        ...
+
+    def announce(self, now: float) -> None:
+        """Send templates."""
+        ...
+
+    def send(self, count: int, now: float) -> int:
+        """As ``Ring.send``."""
+        ...
+
+    def close(self) -> None:
+        """Let the socket go."""
+        ...
+
+
+RingOf = Callable[..., Announcing]
+"""Called as ``LineRate`` is."""
+
+
 class Line:
-    """Exporters of NetFlow v5, v9 or IPFIX of fixed length, unsampled; ValueError for others."""
+    """Exporters of NetFlow v5, v9 or IPFIX, unsampled; ValueError for others."""
 
     def __init__(
         self, plans: Sequence[ExporterPlan], to: Sequence[tuple[str, int]], people: PeoplePlan, seed: int, *,
-        records: int = 0, begin_ms: int, zone: str = "UTC", allow_remote: bool = False,
+        records: int = 0, begin_ms: int, zone: str = "UTC", allow_remote: bool = False, ring: RingOf = LineRate,
     ) -> None:  # fmt: skip
-        """``records`` a datagram, 0: as many as fit; ``begin_ms``: leases are those of that day, Unix milliseconds."""
+        """``records`` a datagram, 0: as many as fit; ``begin_ms``: leases are those of that day, Unix milliseconds.
+
+        ``ring`` makes an exporter's datagrams.
+        """
         for plan in plans:
             if plan.protocol not in RECORDS:
                 raise ValueError(f"{plan.source}: {plan.protocol} is not sent at line rate")
@@ -39,7 +78,7 @@ class Line:
         made = flows_of_ipv4(plans, counts, people, seed, now=now, begin_ms=begin_ms, zone=zone)
         for number, (plan, flows) in enumerate(zip(plans, made, strict=True)):
             each = len(flows) // _DISTINCT
-            sender = LineRate(plan, to[number % len(to)], flows, each, now, allow_remote=allow_remote)
+            sender = ring(plan, to[number % len(to)], flows, each, now, allow_remote=allow_remote)
             self.senders.append((sender, each))
 
     def run(self, stop: threading.Event, seconds: float, rate: float) -> float:

@@ -66,6 +66,20 @@ def in_share(service: str) -> float:
 
 
 @cache
+def month_ratios(service: str, direction: int) -> dict[tuple[str, str], float]:
+    """Of a service's octets in a month over those in an earlier one, as "2024-06"."""
+    ratios = _model()["monthly_level_ratios"][f"{_SERVICES[service]}_{_WAYS[direction].upper()}"]
+    return {tuple(pair.split("/")): float(ratio) for pair, ratio in ratios.items()}
+
+
+@cache
+def ipoe_shares(direction: int) -> dict[str, float]:
+    """IPoE's part of the octets of fixed lines by month, 0 to 1."""
+    told = _model()["monthly_level_ratios"]["ipoe_share_pct"]
+    return {month: share[_WAYS[direction].upper()] / 100 for month, share in told.items()}
+
+
+@cache
 def _rows() -> dict[tuple[str, str, int], dict[str, Any]]:
     rows = _model()["daily_volume"]["rows"]
     return {(row["service"], row["dir"], row["year"]): row["mixture"] for row in rows}

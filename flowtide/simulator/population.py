@@ -72,6 +72,15 @@ class Population:
             found &= np.isin(self.access, [ACCESSES.index(each) for each in access])
         return np.flatnonzero(found)
 
+    def only(self, users: NDArray[np.int64]) -> "Population":
+        """These users alone, in this order."""
+        rows = users.tolist()
+        return Population(
+            tuple(self.name[at] for at in rows), tuple(self.subscription[at] for at in rows), self.service[users],
+            self.segment[users], self.access[users], self.group[users], self.groups, self.octets_a_day[users],
+            self.ipv6_share[users],
+        )  # fmt: skip
+
     def labels_of(self, user: int) -> tuple[str, str, str, str]:
         """Service, segment, access and group."""
         return (

@@ -10,16 +10,17 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flowtide.simulator.encoder import Version, header_octets
-from flowtide.simulator.scenario import ExporterPlan
-from flowtide.simulator.templates import FLOW_TEMPLATES
+from flowtide.simulator.encoder import VARIABLE, Template, Version, header_octets
+from flowtide.simulator.kinds import KINDS
+from flowtide.simulator.scenario import ExporterPlan, Protocol
+from flowtide.simulator.templates import Templates
 from flowtide.simulator.wire import Wire
 
 _BURST = 16  # datagrams between two breaths; a default receive buffer holds about 92
@@ -143,45 +144,36 @@ class Totals:
     octets: int = 0
 
 
-class LineRate:
-    """A ring of datagrams of NetFlow v5, v9 or IPFIX (fixed records), so many flows each, that never ends."""
+class Ring:
+    """Datagrams built before, sent round and round with new sequence numbers and times."""
 
     def __init__(
-        self,
-        plan: ExporterPlan,
-        to: tuple[str, int],
-        flows: NDArray[np.void],
-        records: int,
-        now: float,
-        *,
-        allow_remote: bool = False,
-    ) -> None:
-        """``flows`` (dtype ``flow.FLOW``, exported at Unix seconds ``now``): as many whole datagrams as they fill.
+        self, source: str, to: tuple[str, int], built: Sequence[bytes], flows: Sequence[NDArray[np.void]],
+        protocol: Protocol, templates: Mapping[int, Template], second: int, *, allow_remote: bool = False,
+    ) -> None:  # fmt: skip
+        """``flows`` (dtype ``flow.FLOW``): those of each datagram, built at Unix ``second``.
 
-        ValueError: so many records are not one datagram, or the protocol's datagrams cannot be put right.
+        ``templates``: the flow templates by id, to find the records' times; NetFlow v5 has none.
         """
-        if plan.protocol == "sflow" or plan.form != "fixed":
-            raise ValueError(f"{plan.protocol} of the form {plan.form} is not sent at line rate")
-        now_ms = int(now * 1000)
-        self._wire = Wire.of(plan, plan.domains[0], now_ms - _UPTIME_MS)
-        parts = [flows[at : at + records] for at in range(0, len(flows) - records + 1, records)]
-        built = [datagram for part in parts for datagram in self._wire.datagrams(part, now_ms)]
-        if not built or len(built) != len(parts):
-            raise ValueError(f"{records} records of {len(flows)} flows are not one datagram of {plan.protocol}")
-        self._wire.sequence = 0
-        self.totals = Totals()
-        self._records, self._step = records, 1 if plan.protocol == "netflow9" else records
-        self._packets = np.array([part["packets"].sum() for part in parts])
-        self._octets = np.array([part["octets"].sum() for part in parts])
+        self.sequence = 0
+        self._announced = 0
+        self._sent = np.zeros(len(built), np.int64)  # how often each
+        self._records = np.array([len(part) for part in flows])
+        self._packets = np.array([part["packets"].sum() for part in flows])
+        self._octets = np.array([part["octets"].sum() for part in flows])
+        of_kind = [np.bincount(part["kind"], part["octets"], len(KINDS)) for part in flows]
+        self._octets_of_kind = np.array(of_kind).astype(np.int64)
         self._ring = np.frombuffer(b"".join(built), np.uint8).copy()
         sizes = np.array([len(datagram) for datagram in built])
         begins = np.cumsum(sizes) - sizes
-        self._begins, self._sizes, self._at = begins, sizes, 0
-        self._sequences = (begins + _SEQUENCE_AT[plan.protocol])[:, None] + np.arange(4)
-        self._steps = self._step * np.arange(len(built))
-        self._times = _times(plan.protocol, built, begins)
-        self._second = now_ms // 1000
-        self._socket = connected(plan.source, to, allow_remote=allow_remote)
+        self._begins, self._at = begins, 0
+        self._sizes = sizes
+        self._sequences = (begins + _SEQUENCE_AT[protocol])[:, None] + np.arange(4)
+        # NetFlow v9 numbers its messages, the others their records.
+        self._steps = np.ones(len(built), np.int64) if protocol == "netflow9" else self._records
+        self._times = _times(protocol, templates, built, begins)
+        self._second = second
+        self._socket = connected(source, to, allow_remote=allow_remote)
         self._messages = _Messages(len(built))
         for at, (begin, size) in enumerate(zip(begins.tolist(), sizes.tolist(), strict=True)):
             self._messages.put(at, self._ring.ctypes.data + begin, size)
@@ -192,12 +184,28 @@ class LineRate:
         address: str = self._socket.getsockname()[0]
         return address
 
-    def announce(self, now: float) -> None:
-        """Send templates, sampling interval and names, as the plan has them."""
-        for datagram in self._wire.announcements(int(now * 1000)):
+    @property
+    def totals(self) -> Totals:
+        """All that was sent."""
+        sent = self._sent
+        return Totals(
+            self._announced + int(sent.sum()), int(sent @ self._records), int(sent @ self._packets),
+            int(sent @ self._octets),
+        )  # fmt: skip
+
+    def octets_by_bucket(self) -> dict[str, int]:
+        """Octets sent by service bucket, as the enricher names it."""
+        found: dict[str, int] = {}
+        for kind, octets in zip(KINDS, (self._sent @ self._octets_of_kind).tolist(), strict=True):
+            found[kind.bucket] = found.get(kind.bucket, 0) + octets
+        return {bucket: octets for bucket, octets in found.items() if octets}
+
+    def tell(self, datagrams: Sequence[bytes]) -> None:
+        """Send these once, as they are."""
+        for datagram in datagrams:
             with contextlib.suppress(ConnectionRefusedError):
                 self._socket.send(datagram)
-            self.totals.datagrams += 1
+            self._announced += 1
 
     def send(self, count: int, now: float) -> int:
         """So many datagrams, at most as many as the ring has behind the present place; how many were sent."""
@@ -211,11 +219,8 @@ class LineRate:
             # The other end is away for a moment (a trial kills it): ICMP told so, nothing was sent.
             return 0
         chosen = slice(self._at, self._at + sent)
-        self.totals.datagrams += sent
-        self.totals.flows += sent * self._records
-        self.totals.packets += int(self._packets[chosen].sum())
-        self.totals.octets += int(self._octets[chosen].sum())
-        self._wire.sequence += sent * self._step
+        self._sent[chosen] += 1
+        self.sequence = (self.sequence + int(self._steps[chosen].sum())) % 2**32
         self._at = (self._at + sent) % len(self._begins)
         return sent
 
@@ -231,7 +236,8 @@ class LineRate:
         return 1
 
     def _number(self, count: int) -> None:
-        numbers = ((self._wire.sequence + self._steps[:count]) % 2**32).astype(">u4")
+        steps = self._steps[self._at : self._at + count]
+        numbers = ((self.sequence + np.cumsum(steps) - steps) % 2**32).astype(">u4")
         self._ring[self._sequences[self._at : self._at + count]] = numbers.view(np.uint8).reshape(-1, 4)
 
     def _move_times(self, second: int) -> None:
@@ -241,6 +247,46 @@ class LineRate:
             values = self._ring[at].view(f">u{width}").astype(np.int64) + seconds * unit
             self._ring[at] = values.astype(f">u{width}").view(np.uint8).reshape(at.shape)
         self._second = second
+
+
+class LineRate(Ring):
+    """A ring of datagrams of NetFlow v5, v9 or IPFIX (fixed or variable records), so many flows each."""
+
+    def __init__(
+        self,
+        plan: ExporterPlan,
+        to: tuple[str, int],
+        flows: NDArray[np.void],
+        records: int,
+        now: float,
+        *,
+        allow_remote: bool = False,
+    ) -> None:
+        """``flows`` (dtype ``flow.FLOW``, exported at Unix seconds ``now``): as many whole datagrams as they fill.
+
+        ValueError: so many records are not one datagram, or the protocol's datagrams cannot be put right.
+        """
+        if plan.protocol == "sflow" or plan.form == "biflow":
+            raise ValueError(f"{plan.protocol} of the form {plan.form} is not sent at line rate")
+        now_ms = int(now * 1000)
+        self._wire = Wire.of(plan, plan.domains[0], now_ms - _UPTIME_MS)
+        parts = [flows[at : at + records] for at in range(0, len(flows) - records + 1, records)]
+        built = [datagram for part in parts for datagram in self._wire.datagrams(part, now_ms)]
+        if not built or len(built) != len(parts):
+            raise ValueError(f"{records} records of {len(flows)} flows are not one datagram of {plan.protocol}")
+        templates: dict[int, Template] = {}
+        if plan.protocol != "netflow5":
+            found = Templates.of(9 if plan.protocol == "netflow9" else 10, plan.form)
+            templates = {each.template_id: each for each in (found.v4, found.v6)}
+        super().__init__(
+            plan.source, to, built, parts, plan.protocol, templates, now_ms // 1000, allow_remote=allow_remote
+        )
+
+    def announce(self, now: float) -> None:
+        """Send templates, sampling interval and names, as the plan has them."""
+        self._wire.sequence = self.sequence
+        self.tell(self._wire.announcements(int(now * 1000)))
+        self.sequence = self._wire.sequence
 
 
 def connected(source: str, to: tuple[str, int], *, allow_remote: bool) -> socket.socket:
@@ -262,17 +308,17 @@ def connected(source: str, to: tuple[str, int], *, allow_remote: bool) -> socket
 
 
 def _times(
-    protocol: str, built: Sequence[bytes], begins: NDArray[np.int64]
+    protocol: Protocol, templates: Mapping[int, Template], built: Sequence[bytes], begins: NDArray[np.int64]
 ) -> dict[tuple[int, int], NDArray[np.int64]]:
     """Places in the ring that move with the clock, by their octets and what a second is there."""
     places: dict[tuple[int, int], list[int]] = {}
     for datagram, begin in zip(built, begins.tolist(), strict=True):
-        for width, unit, at in _clocks(protocol, datagram):
+        for width, unit, at in _clocks(protocol, templates, datagram):
             places.setdefault((width, unit), []).append(begin + at)
     return {key: np.array(found) for key, found in places.items()}
 
 
-def _clocks(protocol: str, datagram: bytes) -> Iterator[tuple[int, int, int]]:
+def _clocks(protocol: Protocol, templates: Mapping[int, Template], datagram: bytes) -> Iterator[tuple[int, int, int]]:
     """Width, unit and offset of each: RFC 3954 section 5.1, RFC 7011 section 3.1, Cisco's v5 header."""
     if protocol == "netflow5":
         yield from ((4, 1000, 4), (4, 1, 8))
@@ -282,11 +328,24 @@ def _clocks(protocol: str, datagram: bytes) -> Iterator[tuple[int, int, int]]:
     version: Version = 9 if protocol == "netflow9" else 10
     yield from ((4, 1000, 4), (4, 1, 8)) if version == 9 else ((4, 1, 4),)
     elements, width = ((22, 21), 4) if version == 9 else ((152, 153), 8)
-    templates = {template.template_id: template for template in FLOW_TEMPLATES[version]}
     at = header_octets(version)
     while at < len(datagram):
         set_id, length = struct.unpack_from(">HH", datagram, at)
-        size = templates[set_id].dtype.itemsize
-        for record in range(at + 4, at + length - size + 1, size):
-            yield from ((width, 1000, record + templates[set_id].offset(element)) for element in elements)
+        template = templates[set_id]
+        for record, moved in _records(template, datagram, at + 4, at + length):
+            # ``moved``: what is behind a field of variable length lies so much nearer.
+            yield from ((width, 1000, record + template.offset(element) - moved) for element in elements)
         at += length
+
+
+def _records(template: Template, datagram: bytes, at: int, end: int) -> Iterator[tuple[int, int]]:
+    """Where each record begins, and how many octets of its variable field's room it does not use."""
+    size, room = template.dtype.itemsize, 0
+    variable = [field[0] for field in template.fields if field[1] == VARIABLE]
+    while at + size - template.room * bool(variable) <= end:
+        if variable:
+            place = at + template.offset(variable[0])
+            short = datagram[place] < 255
+            room = template.room - (1 + datagram[place] if short else 3 + datagram[place + 2])
+        yield at, room
+        at += size - room

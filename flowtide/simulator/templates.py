@@ -161,7 +161,7 @@ def flow_records(
 
     ``backward``: to each flow its reverse, of a template that has elements of it.
     """
-    columns: dict[int | tuple[int, int], ArrayLike] = _columns(encoder, flows)
+    columns: dict[int | tuple[int, int], ArrayLike] = flow_columns(encoder, flows)
     if backward is not None:
         columns.update({(element, REVERSE): value for element, value in _counters(backward)})
     variable = any(field[1] == VARIABLE for field in template.fields)
@@ -212,7 +212,8 @@ def _counters(flows: NDArray[np.void]) -> list[tuple[int, Any]]:
     return [(element, flows[name]) for element, name in names.items()]
 
 
-def _columns(encoder: MessageEncoder, flows: NDArray[np.void]) -> dict[int | tuple[int, int], Any]:
+def flow_columns(encoder: MessageEncoder, flows: NDArray[np.void]) -> dict[int | tuple[int, int], Any]:
+    """What a template may have of flows (dtype ``flow.FLOW``), by element."""
     source, destination = np.ascontiguousarray(flows["src"]), np.ascontiguousarray(flows["dst"])
     return {
         8: source[:, 12:].copy().view(">u4")[:, 0],

@@ -4,22 +4,19 @@ INSERT INTO exporter_1m
      unmatched_flows, unmatched_octets_est, unknown_rate_flows, unknown_rate_octets, implausible_flows,
      other_point_flows, other_point_octets_est, flagged_flows, min_sampling, max_sampling, sampling_sources)
 WITH
-    -- Implausible (8) before unknown sampling (16): a row is one of the three.
-    bitAnd(flows.flags, 8) != 0 AS implausible,
-    NOT implausible AND bitAnd(flows.flags, 16) != 0 AS unknown,
-    NOT implausible AND NOT unknown AS sound
+    -- Implausible (3) before unknown sampling (4): a row is one of the three.
+    kind IN (0, 2) AS sound
 SELECT
-    toStartOfMinute(toDateTime(ts, 'UTC')) AS time,
+    minute AS time,
     exporter,
-    countIf(sound), sumIf(packets, sound), sumIf(packets_est, sound), sumIf(octets, sound), sumIf(octets_est, sound),
-    countIf(sound AND sub_id = 0), sumIf(octets_est, sound AND sub_id = 0),
-    countIf(unknown), sumIf(octets, unknown), countIf(implausible),
-    -- Of the sound ones, those whose service is counted at another exporter (512).
-    countIf(sound AND bitAnd(flows.flags, 512) != 0), sumIf(octets_est, sound AND bitAnd(flows.flags, 512) != 0),
-    countIf(flows.flags != 0), min(sampling), max(sampling), groupBitOr(bitShiftLeft(toUInt16(1), sampling_source))
-FROM flows
-WHERE {where}
-    AND copy != 1
+    sumIf(flows_, sound), sumIf(packets_, sound), sumIf(packets_est_, sound), sumIf(octets_, sound), sumIf(octets_est_, sound),
+    sumIf(flows_, sound AND said = 2), sumIf(octets_est_, sound AND said = 2),
+    sumIf(flows_, kind = 4), sumIf(octets_, kind = 4), sumIf(flows_, kind = 3),
+    -- Of the sound ones, those whose service is counted at another exporter.
+    sumIf(flows_, sound AND elsewhere), sumIf(octets_est_, sound AND elsewhere),
+    sumIf(flows_, flagged), min(min_sampling_), max(max_sampling_), groupBitOr(sampling_sources_)
+FROM {flow_range}
+WHERE {range} AND kind != 1 AND NOT second
 GROUP BY time, exporter
 -- The order makes the result one piece, without which a repeat under the same token is not recognised.
 ORDER BY time

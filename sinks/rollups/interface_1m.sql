@@ -14,7 +14,7 @@ FROM
         minute, exporter, flows_, packets_, packets_est_, octets_, octets_est_,
         arrayJoin([(in_if, toUInt8(1)), (out_if, toUInt8(2))]) AS end
     FROM {flow_range}
-    WHERE {range} AND kind != 2 AND NOT second
+    WHERE {range} AND kind IN (0, 1) AND NOT second
 )
 GROUP BY time, exporter, interface, direction
 -- The order makes the result one piece, without which a repeat under the same token is not recognised.

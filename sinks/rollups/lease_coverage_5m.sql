@@ -3,63 +3,61 @@
 INSERT INTO lease_coverage_5m
     (time, exporter, prefix, flows, octets_est, attributed_flows, attributed_octets_est,
      ambiguous_flows, ambiguous_octets_est, unmatched_flows, unmatched_octets_est)
+WITH {known exporter},
+    -- A /24 or /48 as one number, with bit 63 of IPv4 (::ffff:0:0/96 here) and bit 62 of IPv6: grouped by at once, in
+    -- two thirds of the time that addresses take.
+    address -> if(bitShiftRight(address, 32) = 0xFFFF,
+        bitOr(toUInt64(bitShiftRight(address, 8)), 0x8000000000000000),
+        bitOr(toUInt64(bitShiftRight(address, 80)), 0x4000000000000000)) AS network
 SELECT
     time, exporter,
     if(bits = 0, '', concat(
         replaceRegexpOne(IPv6NumToString(CAST(toUInt128(whole) AS IPv6)), '^::ffff:([0-9.]+)$', '\\1'), if(bits = 120, '/24', '/48')
     )) AS prefix,
-    flows_, octets_, attributed, attributed_octets, ambiguous, ambiguous_octets, unmatched, unmatched_octets
+    flows__, octets__, attributed, attributed_octets, ambiguous, ambiguous_octets, unmatched, unmatched_octets
 FROM
 (
     SELECT
-        time, exporter, toUInt8(0) AS bits, toUInt128(0) AS whole,
-        sum(n) AS flows_, sum(o) AS octets_,
-        sumIf(n, said = 0) AS attributed, sumIf(o, said = 0) AS attributed_octets,
-        sumIf(n, said = 1) AS ambiguous, sumIf(o, said = 1) AS ambiguous_octets,
-        sumIf(n, said = 2) AS unmatched, sumIf(o, said = 2) AS unmatched_octets
-    FROM
-    (
-        SELECT
-            toStartOfFiveMinutes(toDateTime(ts, 'UTC')) AS time, exporter,
-            -- Ambiguous: another lease claims the address too (128).
-            multiIf(sub_id = 0, 2, bitAnd(flags, 128) != 0, 1, 0) AS said,
-            toInt64(count()) AS n, sum(octets_est) AS o
-        FROM flows
-        WHERE {where}
-            -- Implausible (8), of unknown sampling (16) and counted at another exporter (512): in no service's figure.
-            AND bitAnd(flags, 536) = 0
-            AND copy != 1
-        GROUP BY time, exporter, said
-    )
+        toStartOfFiveMinutes(minute) AS time, exporter, toUInt8(0) AS bits, toUInt128(0) AS whole,
+        toInt64(sum(flows_)) AS flows__, sum(octets_est_) AS octets__,
+        toInt64(sumIf(flows_, said = 0)) AS attributed, sumIf(octets_est_, said = 0) AS attributed_octets,
+        -- Another lease claims the address too.
+        toInt64(sumIf(flows_, said = 1)) AS ambiguous, sumIf(octets_est_, said = 1) AS ambiguous_octets,
+        toInt64(sumIf(flows_, said = 2)) AS unmatched, sumIf(octets_est_, said = 2) AS unmatched_octets
+    FROM {flow_range}
+    WHERE {range} AND kind IN (0, 2) AND NOT elsewhere AND NOT second
     GROUP BY time, exporter
     UNION ALL
-    SELECT time, exporter, bits, whole, 0, 0, 0, 0, 0, 0, unmatched, unmatched_octets
+    SELECT time, exporter_known[code + 1], bits, whole, 0, 0, 0, 0, 0, 0, unmatched, unmatched_octets
     FROM
     (
         SELECT
-            time, exporter,
-            -- IPv4 is ::ffff:0:0/96 here: /24 is 120 bits.
-            if(bitShiftRight(address, 32) = 0xFFFF, 120, 48) AS bits,
-            bitAnd(address, bitShiftLeft(toUInt128(-1), 128 - bits)) AS whole,
-            sum(flows__) AS unmatched, sum(octets__) AS unmatched_octets
+            time, code,
+            arrayJoin(arrayFilter(net -> net != 0, [source, destination])) AS net,
+            if(bitTest(net, 63), 120, 48) AS bits,
+            if(bitTest(net, 63), bitShiftLeft(toUInt128(bitAnd(net, 0xFFFFFFFFFF)), 8),
+                bitShiftLeft(toUInt128(bitAnd(net, 0xFFFFFFFFFFFF)), 80)) AS whole,
+            toInt64(sum(flows_)) AS unmatched, sum(octets_est_) AS unmatched_octets
         FROM
         (
+            -- Pairs of networks first: a flow is then one row, not two.
             SELECT
-                toStartOfFiveMinutes(toDateTime(ts, 'UTC')) AS time, exporter,
-                arrayJoin(multiIf(direction = 1, [toUInt128(src_addr)], direction = 2, [toUInt128(dst_addr)],
-                    [toUInt128(src_addr), toUInt128(dst_addr)])) AS address,
-                toInt64(count()) AS flows__, sum(octets_est) AS octets__
+                toStartOfFiveMinutes(toDateTime(ts, 'UTC')) AS time, toUInt32({code exporter}) AS code,
+                if(direction = 2, 0, network(toUInt128(src_addr))) AS source,
+                if(direction = 1, 0, network(toUInt128(dst_addr))) AS destination,
+                count() AS flows_, sum(octets_est) AS octets_est_
             FROM flows
             WHERE {where}
+                -- Implausible (8), of unknown sampling (16) and counted at another exporter (512): in no service's figure.
                 AND bitAnd(flags, 536) = 0
                 AND copy != 1
                 AND sub_id = 0
-            GROUP BY time, exporter, address
+            GROUP BY time, code, source, destination
         )
-        GROUP BY time, exporter, bits, whole
+        GROUP BY time, code, net
         -- More are of no use to who looks for a missing lease, and a scan of the Internet would fill the table.
         ORDER BY unmatched_octets DESC, whole
-        LIMIT 200 BY time, exporter
+        LIMIT 200 BY time, code
     )
 )
 -- The order makes the result one piece, without which a repeat under the same token is not recognised.

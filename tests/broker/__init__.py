@@ -139,8 +139,12 @@ class Broker:
         self._end(signal.SIGKILL)
 
     def freeze(self) -> None:
-        """SIGSTOP: connections stay, nobody answers."""
-        self._running().send_signal(signal.SIGSTOP)
+        """SIGSTOP: connections stay, nobody answers.  Returns when each of its threads has stopped."""
+        process = self._running()
+        process.send_signal(signal.SIGSTOP)
+        threads = Path(f"/proc/{process.pid}/task")
+        while any((each / "stat").read_text().rpartition(") ")[2][0] != "T" for each in threads.iterdir()):
+            time.sleep(0.001)
 
     def thaw(self) -> None:
         """SIGCONT."""

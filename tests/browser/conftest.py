@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 REPOSITORY = Path(__file__).parents[2]
+DAY_MS = 86_400_000
 _PATIENCE_MS = 60_000  # what a busy machine may need for a page
 
 
@@ -27,6 +28,11 @@ class Served(NamedTuple):
     def hour(self) -> str:
         """The known hour as part of an address."""
         return f"from={self.since}&to={self.until}"
+
+    @property
+    def days(self) -> str:
+        """Whole days that have known flows: the hour's, and the one a week before."""
+        return f"from={self.since - 8 * DAY_MS}&to={self.until + DAY_MS}"
 
     def tell(self, word: str) -> None:
         """``down`` or ``up``: the store's port."""

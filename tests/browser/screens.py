@@ -25,7 +25,7 @@ def whole(page: Page) -> None:
     width = page.viewport_size["width"] if page.viewport_size else 1440
     height = page.evaluate("document.documentElement.scrollHeight")
     page.set_viewport_size({"width": width, "height": height + 50})
-    for shown in page.locator(".panel.kind-stat, .panel.kind-table, .panel.kind-timeseries").all():
+    for shown in page.locator(".panel.kind-stat, .panel.kind-table, .panel.kind-timeseries, .panel.kind-xychart").all():
         expect(shown).to_have_class(re.compile("has-data|failed"))
     settled(page)
 

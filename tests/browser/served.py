@@ -11,14 +11,15 @@ from pathlib import Path
 
 import structlog
 
+from dashboards.asked import Target
 from dashboards.console.server import ConsoleServer
-from dashboards.console.store import Target
 from dashboards.settings import ConsoleSettings
 from sinks.embedded import EmbeddedStore
 from sinks.http_port import HttpPort
 from sinks.migrations import migrate
 from sinks.settings import HttpSettings
 from tests import known_flows
+from tests.known_weeks import store_weeks
 from tests.stored import FOR_EVER, TIMEZONE
 
 # The known hour, moved by whole hours to the one that was over when the minute began, so that "now" has data too.
@@ -67,6 +68,7 @@ def _fill(store: EmbeddedStore) -> None:
         for row in table:
             row["time"] += MOVED
     known_flows.store_observations(store, observations)
+    store_weeks(store)
 
 
 if __name__ == "__main__":

@@ -7,16 +7,17 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.browser.conftest import Served
+from tests.browser.conftest import DAY_MS, Served
 from tests.browser.screens import asked, panel, serious, settled, significant, whole
 
 Opened = Callable[..., Page]
-UIDS = ("noc", "ports", "trust")
+UIDS = ("noc", "ports", "trust", "subscribers", "years")
 
 
 @pytest.mark.parametrize("uid", UIDS)
 def test_a_dashboard_opens_whole(opened: Opened, served: Served, screenshots: Path, uid: str) -> None:
-    page = opened(f"/d/{uid}?{served.hour}&theme=dark&refresh=off")
+    span = served.days if uid in ("subscribers", "years") else served.hour
+    page = opened(f"/d/{uid}?{span}&theme=dark&refresh=off")
     settled(page)
     for theme in ("dark", "light"):
         if theme == "light":
@@ -69,6 +70,39 @@ def test_a_stat_has_the_answers_number_and_a_word(opened: Opened, served: Served
     kernel = panel(page, "Kernel drops")
     expect(kernel.locator(".stat-value")).to_have_text("63")
     expect(kernel.locator(".meaning")).to_have_text("alert")
+
+
+def test_a_chart_over_a_number_is_read_by_pointer_and_keys(opened: Opened, served: Served, screenshots: Path) -> None:
+    page = opened(f"/d/subscribers?{served.days}&refresh=off", width=390, height=844, has_touch=True, is_mobile=True)
+    settled(page)
+    whole(page)
+    page.screenshot(path=screenshots / "subscribers-390.png")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    one = panel(page, "Concentration")
+    layer = one.locator(".layer")
+    expect(layer).to_have_attribute("aria-label", re.compile(r"Concentration: 2 series\. Arrow keys read values"))
+    width = (layer.bounding_box() or {"width": 0})["width"]
+    layer.hover(position={"x": width - 20, "y": 60})
+    expect(page.locator(".tip")).to_contain_text("heaviest users 100%")
+    expect(page.locator(".tip tr")).to_have_text(["IN100%", "OUT100%"])
+    layer.focus()
+    page.keyboard.press("Escape")
+    expect(page.locator(".tip")).to_be_hidden()
+    first = asked_days(page, served, 8)[0]
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("[aria-live]").filter(has_text=f"heaviest users {100 * first[0]:.3g}%: IN ")).to_be_attached()
+    # One series alone, by its name in the legend; the other is there again after the next click.
+    one.get_by_role("button", name="IN", exact=True).click()
+    expect(one.locator(".layer")).to_have_attribute("aria-label", re.compile("1 series"))
+    one.get_by_role("button", name="IN", exact=True).click()
+    expect(one.locator(".layer")).to_have_attribute("aria-label", re.compile("2 series"))
+
+
+def asked_days(page: Page, served: Served, panel_id: int) -> list[list[float]]:
+    """Rows of a panel of Subscribers over the known days."""
+    [frame] = asked(page, "subscribers", panel_id, served.since - 8 * DAY_MS, served.until + DAY_MS)["frames"]
+    rows: list[list[float]] = frame["rows"]
+    return rows
 
 
 def test_dragging_over_a_chart_zooms_all_of_them_and_back_undoes_it(opened: Opened, served: Served) -> None:

@@ -29,6 +29,10 @@ listen = "127.0.0.1:0"
 [enricher]
 leases = "{leases}"
 max_wait_seconds = 0.3
+[alerts]
+enabled = {alerts}
+listen = "127.0.0.1:0"
+{more_alerts}
 [console]
 listen = "{console}"
 """
@@ -37,14 +41,23 @@ listen = "{console}"
 class Running:
     """``flowtide run`` in a directory of its own."""
 
-    def __init__(self, folder: Path, rollup_seconds: float = 0.5, leases: str = "", console: str = "") -> None:
-        """``console`` is where it listens, empty: there is none."""
+    def __init__(
+        self, folder: Path, rollup_seconds: float = 0.5, leases: str = "", console: str = "", alerts: str | None = None
+    ) -> None:
+        """``console`` is where it listens, empty: there is none; ``alerts``: their settings, None: nobody evaluates."""
         self.folder = folder
         self.data = folder / "flowtide-data"
         folder.mkdir(parents=True, exist_ok=True)
         self.config = folder / "flowtide.toml"
         self.config.write_text(
-            SETTINGS.format(data=self.data, rollup_seconds=rollup_seconds, leases=leases, console=console)
+            SETTINGS.format(
+                data=self.data,
+                rollup_seconds=rollup_seconds,
+                leases=leases,
+                console=console,
+                alerts=str(alerts is not None).lower(),
+                more_alerts=alerts or "",
+            )
         )
         self.log = folder / "log"
         self.process: subprocess.Popen[bytes] | None = None
@@ -63,7 +76,7 @@ class Running:
         self.http = str(facts["http"])
         self.port = int(facts["listen"][0].rpartition(":")[2])
         self.metrics = str(facts["collector_metrics"])
-        self.console = str(facts["console"])
+        self.console, self.alerts = str(facts["console"]), str(facts["alerts"])
         return self
 
     def children(self) -> dict[str, int]:

@@ -2,13 +2,18 @@
 
 import os
 import shutil
+import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
+import dpkt
 import pytest
+from scapy.layers.inet import IP, UDP
 
 from tests.shared import shared_folder
 
@@ -59,6 +64,53 @@ def pmacctd(
     finally:
         process.terminate()
         process.wait(10)
+
+
+class Overheard:
+    """A port whose datagrams are kept and passed on, from ``address``: what an exporter truly sent."""
+
+    def __init__(self, address: str, to: int) -> None:
+        self._in, self._out = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+        self._in.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        self._in.bind(("127.0.0.1", 0))
+        self._in.settimeout(0.2)
+        self._out.bind((address, 0))
+        self._out.connect(("127.0.0.1", to))
+        self._datagrams, self._over = list[bytes](), threading.Event()
+        self._thread = threading.Thread(target=self._pass_on)
+        self.address, self.port = address, self._in.getsockname()[1]
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._in.close()
+        self._out.close()
+
+    def _pass_on(self) -> None:
+        while not self._over.is_set():
+            try:
+                datagram = self._in.recv(65_535)
+            except TimeoutError:
+                continue
+            self._datagrams.append(datagram)
+            self._out.send(datagram)
+
+    def sflow_frames(self, folder: Path) -> list[int]:
+        """Lengths of the sampled frames of all datagrams so far, as tshark reads them."""
+        if not self._datagrams:
+            return []
+        file = folder / "overheard.pcap"
+        with file.open("wb") as out:
+            writer = dpkt.pcap.Writer(out, linktype=dpkt.pcap.DLT_RAW)
+            for datagram in list(self._datagrams):
+                writer.writepkt(bytes(IP(src=self.address, dst="127.0.0.1") / UDP(sport=6343, dport=6343) / datagram))
+        command = ["tshark", "-r", file, "-T", "fields", "-e", "sflow_245.header.frame_length"]
+        told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        return [int(length) for length in told.replace(",", " ").split()]
 
 
 class OpenVSwitch:

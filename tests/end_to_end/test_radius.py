@@ -1,27 +1,22 @@
 """``radclient`` tells who holds an address; its flows are split between its holders, to the millisecond."""
 
-import os
-import shutil
 import socket
-import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator
-from ipaddress import IPv4Address
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from enricher.subscribers import sub_ids
-from flowtide.simulator.flow import FLOW
 from flowtide.simulator.scenario import ExporterPlan
 from flowtide.simulator.wire import Wire
 from tests.broker import Broker
 from tests.broker.fixtures import broker as broker
 from tests.end_to_end.conftest import Running
+from tests.end_to_end.radius_subscriber import radclient, send
 
 KEY, SECRET = "sixteen octets at least", "testing123"
-SHARED, REMOTE = "198.51.100.7", "203.0.113.9"
 
 
 def free_port() -> int:
@@ -45,31 +40,20 @@ class Provider:
 
     def told(self, status: str, user: str, session: str, at: int, secret: str = SECRET) -> bool:
         """Whether an accounting record of an event at Unix seconds ``at`` was answered."""
-        program = shutil.which("radclient")
-        if program is None:
-            pytest.skip("radclient is not installed (freeradius-utils)")
-        attributes = (
-            f'User-Name = "{user}", Acct-Session-Id = "{session}", Acct-Status-Type = {status},'
-            f" Framed-IP-Address = {SHARED}, NAS-IP-Address = 127.0.0.1, Event-Timestamp = {at}\n"
-        )
-        done = subprocess.run(
-            [program, "-r", "2", "-t", "1", f"127.0.0.1:{self.port}", "acct", secret],
-            input=attributes, text=True, capture_output=True, timeout=30, env=os.environ | {"TZ": "UTC"},
-        )  # fmt: skip
-        return done.returncode == 0
+        return radclient(self.port, status, user, session, at, secret, tries=2, seconds=1)
+
+    def in_force(self, leases: int) -> None:
+        """Wait until a table with so many leases is."""
+        self.stack.wait(lambda: f"\nenricher_leases {leases}.0\n" in self.metrics())
+
+    def metrics(self) -> str:
+        """Of the store's process, where the enricher is."""
+        with urllib.request.urlopen(f"{self.stack.http}/metrics", timeout=10) as answered:
+            return str(answered.read().decode())
 
     def send(self, ends_ms: list[int], octets: list[int]) -> None:
         """Flows to the shared address, of these octets, that end then."""
-        flows = np.zeros(len(ends_ms), FLOW)
-        for end, address in (("src", REMOTE), ("dst", SHARED)):
-            flows[end] = np.frombuffer(bytes(10) + b"\xff\xff" + IPv4Address(address).packed, "u1")
-        flows["src_port"], flows["dst_port"], flows["proto"], flows["packets"] = 443, 50_000, 17, 1
-        flows["octets"], flows["end_ms"] = octets, ends_ms
-        flows["start_ms"] = flows["end_ms"] - 1_000
-        now_ms = int(time.time() * 1000)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
-            for datagram in (*self._wire.announcements(now_ms), *self._wire.datagrams(flows, now_ms)):
-                made.sendto(datagram, ("127.0.0.1", self.stack.port))
+        send(self.stack.port, self._wire, ends_ms, octets)
 
     def octets(self, rows: int) -> dict[str, int]:
         """By subscriber, when so many rows are rolled up; '' is nobody's."""
@@ -113,7 +97,7 @@ def assert_split(provider: Provider) -> None:
     assert provider.told("Start", "bob", "b1", over)
     assert provider.told("Stop", "alice", "a1", over)
     assert provider.told("Start", "alice", "a1", began)
-    time.sleep(1)  # a table with them is in force
+    provider.in_force(2)
     ends = [over * 1000 - 30_000, over * 1000 - 1, over * 1000, over * 1000 + 30_000, began * 1000 - 1]
     provider.send(ends, [1_001, 1_010, 1_100, 2_000, 5_000])
     assert provider.octets(5) == {"alice": 1_001 + 1_010, "bob": 1_100 + 2_000, "": 5_000}
@@ -128,6 +112,6 @@ def test_a_wrong_secret_is_not_answered_and_changes_nothing(provider: Provider) 
     now = int(time.time())
     assert provider.told("Start", "alice", "a1", now - 60)
     assert not provider.told("Stop", "alice", "a1", now - 30, secret="anothersecret")
-    time.sleep(1)
+    provider.in_force(1)
     provider.send([now * 1000 - 10_000], [1_500])
     assert provider.octets(1) == {"alice": 1_500}

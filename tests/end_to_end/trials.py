@@ -30,12 +30,12 @@ def children_of(pid: int) -> dict[str, int]:
         if not entry.name.isdigit():
             continue
         try:
-            stat = (entry / "stat").read_text().rsplit(") ", 1)[1].split()
-            words = (entry / "cmdline").read_bytes().split(b"\0")
+            begin, _, rest = (entry / "stat").read_text().rpartition(") ")
         except OSError:
             continue
-        if int(stat[1]) == pid and b"flowtide.child" in words and stat[0] != "Z":
-            found[words[words.index(b"flowtide.child") + 1].decode()] = int(entry.name)
+        name, stat = begin.partition("(ft-")[2], rest.split()
+        if name and int(stat[1]) == pid and stat[0] != "Z":
+            found[name] = int(entry.name)
     return found
 
 

@@ -1,6 +1,7 @@
 """One engine a test session (it opens one directory in the life of a process), a database a test."""
 
 import itertools
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from sinks.migrations import migrate
 from sinks.names import put_networks, read_networks
 from tests.broker.fixtures import broker as broker
 from tests.known_flows import NETWORKS, NOW, known_observations, known_rows, store_flows, store_observations
+from tests.known_weeks import store_weeks
 from tests.stored import FOR_EVER, TIMEZONE
 
 Facts = list[list[dict[str, Any]]]
@@ -48,6 +50,7 @@ def known(engine: EmbeddedStore, tmp_path_factory: pytest.TempPathFactory) -> It
     migrate(store, FOR_EVER, TIMEZONE)
     store_flows(store, known_rows())
     store_observations(store, known_observations())
+    store_weeks(store)
     path = tmp_path_factory.mktemp("names") / "networks.csv"
     path.write_text(NETWORKS)
     put_networks(store, read_networks(path), NOW.timestamp())
@@ -61,19 +64,19 @@ class Made:
 
     def __init__(self, engine: EmbeddedStore) -> None:
         self._engine = engine
-        self._free: list[EmbeddedStore] = []
+        self._free: defaultdict[str, list[EmbeddedStore]] = defaultdict(list)
         self._facts: dict[str, Facts] = {}
 
-    def lend(self) -> EmbeddedStore:
-        """An empty one."""
-        if self._free:
-            return self._free.pop()
+    def lend(self, zone: str = TIMEZONE) -> EmbeddedStore:
+        """An empty one of a time zone."""
+        if self._free[zone]:
+            return self._free[zone].pop()
         store = self._engine.in_database(f"made_{next(_numbers)}")
-        migrate(store, FOR_EVER, TIMEZONE)
+        migrate(store, FOR_EVER, zone)
         self._facts[store.database] = facts(store)
         return store
 
-    def take_back(self, store: EmbeddedStore) -> None:
+    def take_back(self, store: EmbeddedStore, zone: str = TIMEZONE) -> None:
         """Emptied, or dropped."""
         sql = "SELECT name FROM system.tables WHERE database = currentDatabase() AND total_rows > 0"
         full = {row["name"] for row in store.query(sql).to_pylist()} - set(KEPT)
@@ -83,7 +86,7 @@ class Made:
             return
         for name in full:
             store.command(f"TRUNCATE TABLE {name} SYNC")  # forgets its tokens, too
-        self._free.append(store)
+        self._free[zone].append(store)
 
 
 def facts(store: EmbeddedStore) -> Facts:

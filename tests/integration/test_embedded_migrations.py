@@ -37,7 +37,8 @@ def test_the_tables_are_as_they_should_be(store: EmbeddedStore) -> None:
     assert (kinds["ts"], kinds["src_addr"], kinds["octets"]) == ("DateTime64(3, 'UTC')", "IPv6", "Int64")
     flow = tables(store)["flows"]
     for part in ("PARTITION BY toYYYYMMDD(ts)", "ORDER BY ts", "INDEX by_offset bus_offset TYPE minmax GRANULARITY 1",
-                 "min_parts_to_merge_at_once = 12", "ttl_only_drop_parts = 1"):  # fmt: skip
+                 "min_parts_to_merge_at_once = 0", "merge_selector_base = 50", "auto_statistics_types = ''",
+                 "ttl_only_drop_parts = 1"):  # fmt: skip
         assert part in flow
     assert "TTL" not in flow
     for name, expected in OBSERVATIONS.items():

@@ -32,7 +32,7 @@ def test_rows_all_the_same(store: EmbeddedStore, times: TimeSettings) -> None:
         batch = take(decoder)
         assert batch is not None
         batch = limit_days(decode(encode(batch, RAW), RAW))
-        rows = at_rest(pa.Table.from_batches([to_record_batch(enrich(batch, Tables()).batch, ENRICHED)]))
+        rows = at_rest(pa.Table.from_batches([to_record_batch(enrich([batch], Tables()).batch, ENRICHED)]))
         store.insert("flows", rows, token=f"hostile/{number}")
         expected += len(pairs)
         found = store.query("SELECT count() AS n, sum(octets) AS o FROM flows").to_pylist()[0]

@@ -8,7 +8,7 @@ from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
 
 from sinks import StoreRefused
-from sinks.batch import Batch
+from sinks.batch import Batch, constant
 from sinks.codec import encode
 from sinks.embedded import EmbeddedStore
 from sinks.schema import ENRICHED
@@ -29,6 +29,9 @@ def test_the_kafka_engine_reads_enriched_messages(broker: Broker, empty_store: E
     for number, compression in enumerate(("none", "lz4", "zstd", "zstd")):
         batch = Batch.empty(ENRICHED, 1_000)
         batch.columns["octets"][:] = rows.integers(1, 10_000, 1_000)
+        batch.columns["vlan"] = constant(0, "u2", 1_000)  # left out of the message
+        batch.columns["domain"] = constant(7, "u4", 1_000)
+        batch.labels["extra"], batch.columns["extra"] = ("{}",), constant(0, "u4", 1_000)
         octets += int(batch.columns["octets"].sum())
         producer.send(topic, encode(batch, ENRICHED, compression), partition=number % 2)  # type: ignore[arg-type]
     producer.flush(30)
@@ -43,12 +46,12 @@ def test_the_kafka_engine_reads_enriched_messages(broker: Broker, empty_store: E
         )
     except StoreRefused as refused:
         assert refused.code == _SHUTDOWN_WAS_CALLED
-    found, deadline = [0, 0], time.monotonic() + _SECONDS
+    found, deadline = [0, 0, 0, 0], time.monotonic() + _SECONDS
     while found[0] < 4_000 and time.monotonic() < deadline:
         part = empty_store.query(
-            "SELECT count() AS n, sum(octets) AS o FROM enriched_topic"
+            "SELECT count() AS n, sum(octets) AS o, sum(domain) AS d, sum(vlan) AS v FROM enriched_topic"
             " SETTINGS stream_like_engine_allow_direct_select = 1"
         ).to_pylist()[0]
-        found = [found[0] + part["n"], found[1] + part["o"]]
-    assert found == [4_000, octets]
+        found = [before + part[name] for before, name in zip(found, "nodv", strict=True)]
+    assert found == [4_000, octets, 4_000 * 7, 0]
     empty_store.command("DROP TABLE enriched_topic SYNC")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dashboards.library import bound, dashboards
+from dashboards.library import ALL, bound, dashboards
 from dashboards.macros import Window, expand, interval_ms, interval_of
 from sinks.embedded import EmbeddedStore
 from sinks.rollup_tables import of_offsets, statement
@@ -28,13 +28,23 @@ EMPTY = (SINCE - 20 * WEEK, SINCE - 20 * WEEK + timedelta(hours=1))
 CHOICES: dict[str, dict[str, list[str]]] = {
     "all": {},
     "some": {"service": ["fixed"], "exporter": [EXPORTERS[0], EXPORTERS[2]], "ip_version": ["6"], "direction": ["1"],
-             "top": ["10"], "port": ["udp/443"]},
+             "top": ["10"], "port": ["udp/443"], "segment": ["enterprise"], "access": ["pppoe", "ipoe"],
+             "weeks": ["2026-09-14/own", "2024-06-03/own", "2023-05-29/own", "2024-06-03/iij", "2020-06-01/iij"]},
 }  # fmt: skip
 TARGETS = [
     pytest.param(uid, panel, target, id=f"{uid}-{panel['id']}{target['refId']}")
     for uid, dashboard in dashboards().items()
     for panel in dashboard["panels"]
     for target in panel.get("targets", ())
+]
+# Frozen weeks are shown whatever the range; only the months of Years are of it.
+OF_THE_RANGE = [one for one in TARGETS if not str(one.id).startswith("years") or one.id in ("years-9A", "years-10A")]
+# The report's dashboards are of whole days, or of no time at all: the other two ranges have none.
+SHOWN = [
+    pytest.param(*one.values, span, id=f"{one.id}-{span}")
+    for one in TARGETS
+    for span in RANGES
+    if one.values[0] not in ("subscribers", "years") or span == "a week"
 ]
 QUERIED = [
     pytest.param(dashboard, variable, id=f"{uid}-{variable['name']}")
@@ -55,13 +65,15 @@ def ask(
     """Rows of a target, and what was asked in the reference's words."""
     dashboard = dashboards()[uid]
     wanted = chosen(dashboard, CHOICES[choice])
+    if choice == "some" and uid == "subscribers":  # all volumes of mobile are of accounting
+        wanted |= {"service": ["mobile"], "access": ["mobile", "other"]}
     since, until = (ms(when) for when in span)
     width = interval_ms(until - since, POINTS, interval_of(panel["interval"]))
     sql = expand(target["rawSql"], Window(since, until, width), bound(dashboard, wanted))
     found = store.query(sql)
     rows = list(zip(*(column.to_pylist() for column in found.columns), strict=True)) if found.num_columns else []
-    one = {"top": ("5",), "port": ("tcp/443",), "direction": ("2",)} if uid == "noc" else {
-        "top": ("20",), "port": ("tcp/443",)}  # fmt: skip
+    current = {variable["name"]: variable["current"]["value"] for variable in dashboard["templating"]["list"]}
+    one = {name: (value,) for name, value in current.items() if isinstance(value, str) and value != ALL}
     said = {**one, **{name: tuple(values) for name, values in wanted.items()}}
     return rows, Asked(since // 1000, until // 1000, width // 1000, said, int(time.time()))
 
@@ -77,9 +89,8 @@ def differing(found: list[tuple[Any, ...]], wanted: list[tuple[Any, ...]]) -> li
     return [(a, b) for a, b in zip(found, wanted, strict=True) if not all(map(same, a, b))]
 
 
-@pytest.mark.parametrize(("uid", "panel", "target"), TARGETS)
-@pytest.mark.parametrize("span", RANGES)
 @pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.parametrize(("uid", "panel", "target", "span"), SHOWN)
 def test_a_panel_shows_what_the_flows_say(
     known: EmbeddedStore, uid: str, panel: Any, target: Any, span: str, choice: str
 ) -> None:
@@ -93,6 +104,10 @@ def test_a_panel_shows_what_the_flows_say(
                     zip(found, wanted, strict=True)] == [True] * len(wanted)  # fmt: skip
         found, wanted = ([tuple(v for n, v in enumerate(row) if n not in ages) for row in rows]
                          for rows in (found, wanted))  # fmt: skip
+    if uid in ("subscribers", "years"):
+        assert wanted, "the known flows and weeks must have something to show"
+    if (uid, panel["id"]) == ("subscribers", 7):  # users are shuffled, in the same way each time
+        found.sort()
     assert differing(found, wanted) == []
 
 
@@ -102,14 +117,19 @@ def test_every_panel_has_an_answer_and_every_answer_a_panel() -> None:
     assert there == {uid: set(answers) for uid, answers in ANSWERS.items()}
 
 
-@pytest.mark.parametrize(("uid", "panel", "target"), TARGETS)
+@pytest.mark.parametrize(("uid", "panel", "target"), OF_THE_RANGE)
 def test_a_panel_of_an_empty_window_has_no_value(known: EmbeddedStore, uid: str, panel: Any, target: Any) -> None:
     """No row, or nothing and zero in every bucket; never NaN, which an alert rule would take for a value."""
     found, _ = ask(known, uid, panel, target, EMPTY, "all")
     assert {row[-1] for row in found} <= {None, 0} and {len(row) for row in found} <= {2}
 
 
-@pytest.mark.parametrize(("uid", "panel", "target"), TARGETS)
+@pytest.mark.parametrize(("uid", "panel", "target"), [one for one in TARGETS if one not in OF_THE_RANGE])
+def test_years_without_a_frozen_week_are_empty(store: EmbeddedStore, uid: str, panel: Any, target: Any) -> None:
+    assert ask(store, uid, panel, target, RANGES["a week"], "all")[0] == []
+
+
+@pytest.mark.parametrize(("uid", "panel", "target"), OF_THE_RANGE)
 @pytest.mark.parametrize("seconds", [0, 59])
 def test_a_panel_of_less_than_a_bucket_is_no_error(
     known: EmbeddedStore, uid: str, panel: Any, target: Any, seconds: int
@@ -131,6 +151,12 @@ def test_a_variable_offers_what_is_there(known: EmbeddedStore, dashboard: Any, v
         assert found == ["", "fixed", "mobile"]
     elif variable["name"] == "exporter":
         assert found == list(EXPORTERS)
+    elif variable["name"] == "weeks":
+        assert found == offered(EMPTY) == [
+            "2026-09-14/own", "2025-06-02/own", "2024-06-03/iij", "2024-06-03/own", "2023-05-29/own", "2021-05-31/iij",
+            "2020-06-01/iij", "2019-06-03/iij", "2018-05-28/iij",
+        ]  # fmt: skip
+        return
     else:
         assert found[0] == "tcp/443" and {"udp/443", "tcp/22", "esp"} < set(found)
     assert offered(EMPTY) == []
@@ -157,6 +183,43 @@ def test_open_buckets_are_left_out_and_the_age_counts_from_the_end_of_the_newest
     # Twelve flows of a megabyte a minute; the first and the last minutes shown are whole.
     assert shown and [value for _, value in rows(2) if value][1:] == [12 * 8e6 / 60] * (len(shown) - 1)
     assert shown[-1] + 60 <= time.time() - 60 + 1
+
+
+def test_a_users_volume_is_of_the_source_that_is_set_and_never_of_both(store: EmbeddedStore) -> None:
+    day = "toDate('2026-09-15')"
+    for name, columns, values in (
+        (
+            "subscriber_1d",
+            "day, sub_id, service, segment, access, direction, octets_est",
+            f"({day}, 7, 'fixed', 'personal', 'ipoe', 2, 100), ({day}, 7, 'fixed', 'personal', 'pppoe', 2, 30),"
+            f" ({day}, 8, 'fixed', 'personal', 'pppoe', 1, 5)",
+        ),
+        (
+            "accounting_1d",
+            "day, source, made, sub_id, service, segment, access, in_octets, out_octets",
+            f"({day}, 'w', 1, 7, 'fixed', 'personal', 'ipoe', 4, 1000),"
+            f" ({day}, 'w', 1, 7, 'fixed', 'personal', 'pppoe', 4, 7000)",
+        ),
+        ("accounting_import", "day, source, made", f"({day}, 'w', 1)"),
+    ):
+        store.command(f"INSERT INTO {name} ({columns}) VALUES {values}")
+    panels = {panel["id"]: panel for panel in dashboards()["subscribers"]["panels"]}
+    span = (datetime(2026, 9, 14, 15, tzinfo=UNTIL.tzinfo), datetime(2026, 9, 16, 15, tzinfo=UNTIL.tzinfo))
+
+    def shown(number: int) -> list[tuple[Any, ...]]:
+        return ask(store, "subscribers", panels[number], panels[number]["targets"][0], span, "all")[0]
+
+    assert [row[:4] for row in shown(9)] == [("7", "ipoe", 1000, 4), ("7", "pppoe", 30, 0), ("8", "pppoe", 0, 5)]
+    assert [row[:3] for row in shown(4)] == [
+        ("ipoe", "accounting", "yes"), ("ipoe", "netflow", "no"), ("pppoe", "netflow", "yes"),
+        ("pppoe", "accounting", "no"),
+    ]  # fmt: skip
+    store.command("INSERT INTO setting (name, value, made) VALUES ('volume_source:fixed/ipoe', 'netflow', now())")
+    assert [row[:4] for row in shown(9)] == [("7", "ipoe", 100, 0), ("7", "pppoe", 30, 0), ("8", "pppoe", 0, 5)]
+    assert [row[:3] for row in shown(4)][:2] == [("ipoe", "netflow", "yes"), ("ipoe", "accounting", "no")]
+    # The view that everything else reads says the same.
+    view = store.query("SELECT access, sum(out_octets) AS octets FROM v_user_day GROUP BY access ORDER BY access")
+    assert view.to_pylist() == [{"access": "ipoe", "octets": 100}, {"access": "pppoe", "octets": 30}]
 
 
 def test_what_an_exporter_that_only_sends_rubbish_looks_like(store: EmbeddedStore) -> None:

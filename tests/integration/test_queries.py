@@ -18,11 +18,13 @@ from sinks.http_port import HttpPort
 from sinks.migrations import migrate
 from sinks.queries import GROUPS, WorkedQuery, worked_queries
 from sinks.settings import HttpSettings
-from tests.query_answers import ANSWERS
+from tests import report_answers
+from tests.query_answers import ANSWERS as OF_FLOWS
 from tests.sql_page import PAGE, page
 from tests.stored import FOR_EVER, TIMEZONE
 
 QUERIES = worked_queries()
+ANSWERS = OF_FLOWS | {name: each for name, each in vars(report_answers).items() if name.startswith("report_")}
 by_name = pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.name)
 Port = tuple[str, int]
 

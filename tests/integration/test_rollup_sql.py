@@ -115,13 +115,13 @@ def test_a_range_in_steps_is_the_range_in_one(store: EmbeddedStore) -> None:
 
 def test_the_flags_in_the_sql_are_those_of_the_schema() -> None:
     unsound = int(Flag.IMPLAUSIBLE | Flag.SAMPLING_UNKNOWN)
-    for name in rollups.NAMES:
-        sql = statement(name, "1", "UTC")
-        if name == "exporter_1m":
-            assert all(f"bitAnd(flows.flags, {int(flag)})" in sql for flag in
-                       (Flag.IMPLAUSIBLE, Flag.SAMPLING_UNKNOWN, Flag.OTHER_POINT))  # fmt: skip
-        elif name.startswith(("bucket", "interface")):
-            assert f"bitAnd(flags, {unsound}) = 0" in sql
-            assert f"bitAnd(flags, {int(Flag.OTHER_POINT)}) != 0 AS elsewhere" in sql
-        else:
-            assert f"bitAnd(flags, {unsound | Flag.OTHER_POINT}) = 0" in sql
+    step = step_statement("flow_range", 0, 7, 9, TIMEZONE)
+    for flag, said in (
+        (Flag.IMPLAUSIBLE, "multiIf(bitTest(flags, {}), 3"), (Flag.SAMPLING_UNKNOWN, "bitTest(flags, {}), 4"),
+        (Flag.OTHER_POINT, "16 * bitTest(flags, {})"),
+        (Flag.AMBIGUOUS_LEASE, "multiIf(sub_id = 0, 2, bitTest(flags, {}), 1, 0)"),
+    ):  # fmt: skip
+        assert said.format(int(flag).bit_length() - 1) in step, flag
+    assert f"bitAnd(flags, {unsound}) = 0" in step
+    for name in ("port_1h", "port_1d", "subscriber_1d", "talker_5m", "as_5m", "lease_coverage_5m"):
+        assert f"bitAnd(flags, {unsound | Flag.OTHER_POINT}) = 0" in statement(name, "1", "UTC")

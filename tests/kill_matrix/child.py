@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +162,8 @@ def enricher(bus: Bus) -> Enricher:
 
 def sink(bus: Bus, store: Any, folder: Path) -> Sink:
     few = SinkSettings(rollup_rows=random.randint(ROWS, 6 * ROWS), rollup_seconds=0.05, retry_seconds=0.2)
-    return Sink(bus, store, Rollups(store, few, "UTC"), few, DeadLetters(folder / "letters"), folder / "gaps")
+    rollups, letters = Rollups(store, few, "UTC"), DeadLetters(folder / "letters")
+    return Sink(bus, store, rollups, few, letters, folder / "gaps", beside=ThreadPoolExecutor(1))
 
 
 class Sql:

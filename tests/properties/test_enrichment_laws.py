@@ -54,13 +54,18 @@ def raw(rows: list[tuple[int, ...]]) -> Batch:
     return batch
 
 
+def numbered(rows: list[tuple[int, ...]]) -> Batch:
+    batch = raw(rows)
+    batch.columns["in_if"] = np.arange(len(rows)).astype("u4")
+    return batch
+
+
 @settings(deadline=None)
 @given(st.lists(flow, max_size=30))
 def test_copies_0_and_2_are_the_input(rows: list[tuple[int, ...]]) -> None:
     batch = raw(rows)
-    result = enrich(batch, TABLES)
+    result = enrich([batch], TABLES)
     first = result.batch.columns["copy"] != 1
-    assert result.source_rows[first].tolist() == list(range(len(rows)))
     for column in RAW:
         if column.name != "flags":
             assert result.batch.columns[column.name][first].tobytes() == batch.columns[column.name].tobytes()
@@ -72,32 +77,44 @@ def test_copies_0_and_2_are_the_input(rows: list[tuple[int, ...]]) -> None:
 
 
 @settings(deadline=None)
-@given(st.lists(flow, max_size=30))
-def test_a_second_row_is_the_same_flow_seen_from_its_destination(rows: list[tuple[int, ...]]) -> None:
-    result = enrich(raw(rows), TABLES)
-    columns = result.batch.columns
-    second = np.flatnonzero(columns["copy"] == 1)
-    assert (columns["direction"][second] == Direction.OUT).all()
-    assert (columns["direction"][second - 1] == Direction.IN).all()
-    assert (result.source_rows[second] == result.source_rows[second - 1]).all()
-    for name in ("octets", "octets_est", "src_addr", "dst_addr", "ts", "bucket"):
-        assert columns[name][second].tobytes() == columns[name][second - 1].tobytes()
-    assert (np.diff(result.source_rows) >= 0).all()
+@given(st.lists(flow, max_size=30), st.integers(0, 30))
+def test_a_second_row_is_the_same_flow_seen_from_its_destination(rows: list[tuple[int, ...]], cut: int) -> None:
+    batch = numbered(rows)
+    sources = [batch.slice(0, cut), batch.slice(cut, len(rows))]
+    result = enrich(sources, TABLES)
+    columns, begin = result.batch.columns, 0
+    for source, end in zip(sources, result.ends, strict=True):
+        first, second = np.arange(begin, begin + len(source)), np.arange(begin + len(source), end)
+        assert columns["in_if"][first].tolist() == source.columns["in_if"].tolist()
+        assert (columns["copy"][first] != 1).all()
+        assert (columns["copy"][second] == 1).all()
+        assert (columns["direction"][second] == Direction.OUT).all()
+        assert (np.diff(columns["in_if"][second].astype("i8")) > 0).all()
+        its = begin + columns["in_if"][second] - (columns["in_if"][begin] if len(source) else 0)
+        assert (columns["direction"][its] == Direction.IN).all()
+        for name in ("octets", "octets_est", "src_addr", "dst_addr", "ts", "bucket", "in_if"):
+            assert columns[name][second].tobytes() == columns[name][its].tobytes()
+        begin = end
+    assert begin == len(result.batch)
 
 
 @settings(deadline=None)
 @given(st.lists(flow, max_size=30), st.integers(0, 30))
 def test_a_batch_in_two_gives_the_rows_of_the_whole(rows: list[tuple[int, ...]], cut: int) -> None:
-    batch = raw(rows)
-    whole = enrich(batch, TABLES)
-    parts = [enrich(batch.slice(0, cut), TABLES), enrich(batch.slice(cut, len(rows)), TABLES)]
+    batch = numbered(rows)
+    sources = [batch.slice(0, cut), batch.slice(cut, len(rows))]
+    whole, together = enrich([batch], TABLES), enrich(sources, TABLES)
+    parts = [enrich([source], TABLES) for source in sources]
     joined = Batch.concat([part.batch for part in parts])
+    same = [np.lexsort((each.columns["copy"], each.columns["in_if"])) for each in (whole.batch, together.batch)]
     for column in ENRICHED:
-        assert joined.columns[column.name].tobytes() == whole.batch.columns[column.name].tobytes(), column.name
+        name = column.name
+        assert joined.columns[name].tobytes() == together.batch.columns[name].tobytes(), name
+        assert whole.batch.columns[name][same[0]].tobytes() == together.batch.columns[name][same[1]].tobytes(), name
         if column.is_label:
-            assert joined.text(column.name) == whole.batch.text(column.name)
-    second = parts[1].source_rows + min(cut, len(rows))
-    assert np.append(parts[0].source_rows, second).tolist() == whole.source_rows.tolist()
+            assert joined.text(name) == together.batch.text(name)
+    assert together.ends == (len(parts[0].batch), len(whole.batch))
+    assert together.coverage == whole.coverage
 
 
 @settings(deadline=None)

@@ -2,7 +2,7 @@
 
 import struct
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.decoder import Decoder
@@ -35,6 +35,7 @@ def variable(octets: bytes, long: bool) -> bytes:
     return bytes([len(octets)]) + octets
 
 
+@settings(deadline=None)
 @given(_RECORDS, st.data())
 def test_any_split_gives_the_same_rows(records: list[_Record], data: st.DataObject) -> None:
     decoder = Decoder(DecoderSettings(rows=data.draw(st.integers(1, 40))), "test")
@@ -65,6 +66,7 @@ def test_any_split_gives_the_same_rows(records: list[_Record], data: st.DataObje
     assert_adds_up(counted, 0)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.sampled_from([0, 1, 2, 4, 7, 65_535]), min_size=1, max_size=6).filter(lambda sizes: 65_535 in sizes),
     st.lists(st.one_of(st.integers(0, 3), st.sampled_from([254, 255]), st.integers(0, 255)), max_size=300).map(bytes),
@@ -107,6 +109,7 @@ def slowly(sizes: list[int], body: bytes) -> tuple[list[tuple[int, int]], int]:
     return found, len(body)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.binary(max_size=300), st.integers(0, 2**16 - 1)), min_size=1, max_size=20))
 def test_held_sets_are_the_same_records(records: list[tuple[bytes, int]]) -> None:
     body = b"".join(variable(text, False) + struct.pack("!H", port) for text, port in records)
@@ -118,6 +121,7 @@ def test_held_sets_are_the_same_records(records: list[tuple[bytes, int]]) -> Non
     assert_adds_up(counted, 0)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.booleans(), st.integers(0, 2**16 - 1), st.integers(0, 2**16 - 1)), min_size=1, max_size=20)
 )
@@ -134,6 +138,7 @@ def test_a_template_redefined_inside_a_group_holds_from_there_on(changes: list[t
         assert sorted(found) == sorted((src, dst) for _, src, dst in changes), version
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=8), st.integers(1, 100))
 def test_any_split_of_v5_gives_the_same_rows(sizes: list[int], batch_rows: int) -> None:
     """The octets of each record count from 0 over all datagrams."""

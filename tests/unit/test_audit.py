@@ -3,6 +3,7 @@
 from collections import Counter
 
 import numpy as np
+import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,7 +26,19 @@ def test_records_are_counted_by_minute_and_exporter(rows: list[tuple[str, int, i
     batch = flows(len(rows), received=np.array([row[1] for row in rows]), copy=np.array([row[2] for row in rows]))
     label(batch, "exporter", [row[0] for row in rows])
     slow = Counter((at // 60_000 * 60, exporter) for exporter, at, copy in rows[skip:] if copy != 1)
-    assert count_records(to_record_batch(batch, ENRICHED).slice(skip)) == slow
+    assert count_records(to_record_batch(batch, ENRICHED).slice(skip), {}) == slow
+
+
+@settings(deadline=None)
+@given(row=a_row, rows=st.integers(1, 5), which=st.sets(st.sampled_from(["exporter", "received", "copy"])))
+def test_columns_of_one_value_count_as_the_same_row_by_row(
+    row: tuple[str, int, int], rows: int, which: set[str]
+) -> None:
+    batch = label(flows(rows, received=row[1], copy=row[2]), "exporter", [row[0]] * rows)
+    whole = to_record_batch(batch, ENRICHED)
+    values = {"exporter": pa.scalar(row[0]), "received": whole.column("received")[0], "copy": whole.column("copy")[0]}
+    found = count_records(whole.drop_columns(list(which)), {name: values[name] for name in which})
+    assert found == Counter({(row[1] // 60_000 * 60, row[0]): rows} if row[2] != 1 else {})
 
 
 def test_what_is_not_in_the_message_is_counted_from_its_headers() -> None:

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from dashboards.asked import Target
 from dashboards.console import files
 from dashboards.console.server import ConsoleServer, listening_socket
-from dashboards.console.store import Target
 from dashboards.macros import interval_ms
 from dashboards.settings import ConsoleSettings
 from flowtide.cli import app

@@ -69,7 +69,7 @@ def test_it_takes_the_same_port_when_it_starts_again(tmp_path: Path) -> None:
         first.wait()
         while process.child.starts < 2:
             process.tend()
-        assert process.child.ready.wait(60)
+        assert process.child.listen(60)
         assert process.child.facts["console"] == ["127.0.0.1", int(url.rpartition(":")[2])]
         socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))).close()
     finally:

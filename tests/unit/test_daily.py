@@ -1,6 +1,8 @@
 """When a local day is written: once, half an hour behind midnight, again while the store does not answer."""
 
+from contextlib import nullcontext
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -11,7 +13,8 @@ import pytest
 from enricher.leases import LeaseTable
 from enricher.radius.usage import DailyUsage
 from flowtide import daily
-from flowtide.daily import DailySubscribers
+from flowtide.daily import DailySubscribers, store_elsewhere
+from flowtide.settings import Settings
 from sinks import StoreRefused, StoreUnavailable
 from sinks.accounting_file import AccountingError
 
@@ -59,7 +62,7 @@ def at(hour: int, minute: int, day: int = 5) -> float:
 
 def made(*radius: Any) -> DailySubscribers:
     ids = lambda users: np.arange(len(list(users)), dtype="u8")  # noqa: E731
-    return DailySubscribers(object(), LeaseTable.empty, radius, ids, "Asia/Tokyo")  # type: ignore[arg-type]
+    return DailySubscribers(nullcontext, LeaseTable.empty, radius, ids, "Asia/Tokyo")
 
 
 def test_a_day_is_written_half_an_hour_behind_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,3 +99,11 @@ def test_what_is_refused_is_not_tried_for_ever(monkeypatch: pytest.MonkeyPatch) 
     days.tend(at(1, 0, day=6))
     days.tend(at(1, 2, day=6))
     assert written.seen == [date(2024, 6, 5)]
+
+
+def test_the_engine_of_another_process_is_asked_only_while_it_runs(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path)
+    (tmp_path / "chdb").mkdir()  # never opened: another process would find it taken
+    with pytest.raises(StoreUnavailable, match="no process runs the engine"), store_elsewhere(settings):
+        pass
+    assert not list((tmp_path / "chdb").iterdir())

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from dashboards.library import FOLDER, dashboards
 from dashboards.panels.build import drift, files, write
 from dashboards.panels.lint import problems
+from flowtide.cli import app
 
 BY_UID = pytest.mark.parametrize("dashboard", dashboards().values(), ids=dashboards())
 
@@ -20,7 +22,7 @@ BY_UID = pytest.mark.parametrize("dashboard", dashboards().values(), ids=dashboa
 def test_the_files_are_what_the_code_says() -> None:
     assert drift() == ""
     assert {f"json/{path.name}" for path in FOLDER.glob("*.json")} | {"README.md"} == files().keys()
-    assert list(dashboards()) == ["noc", "ports", "trust"]
+    assert list(dashboards()) == ["noc", "ports", "trust", "subscribers", "years"]
 
 
 @BY_UID
@@ -81,6 +83,17 @@ def variable(dashboard: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def mark(dashboard: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = dashboard["annotations"]["list"][0]
+    return found
+
+
+def reword(dashboard: dict[str, Any], old: str, new: str) -> None:
+    target = mark(dashboard)["target"]
+    assert old in target["rawSql"]
+    target["rawSql"] = target["rawSql"].replace(old, new).strip()
+
+
 WRONG = {
     "keys outside the common form": put(top, elements={}),
     "keys outside": put(series, libraryPanel={}),
@@ -104,6 +117,12 @@ WRONG = {
     "WITH FILL is missing": edit(series, "WITH FILL", "-- "),
     "figures where a time series belongs": lambda dashboard: series(dashboard)["targets"][0].update(format=1),
     "All needs a value": lambda dashboard: variable(dashboard).pop("allValue"),
+    "annotation 'Alerts': it has keys outside": lambda dashboard: mark(dashboard).update(builtIn=1),
+    "its data source and its target's": lambda dashboard: mark(dashboard).update(datasource="ClickHouse"),
+    "events are a table": lambda dashboard: mark(dashboard)["target"].update(format=0),
+    "no column timeEnd": lambda dashboard: reword(dashboard, "AS timeEnd", "AS until"),
+    "it asks for all times": lambda dashboard: reword(dashboard, "$__toTime", "now()"),
+    "no more than a LIMIT": lambda dashboard: reword(dashboard, "LIMIT 500", ""),
     "a comma in an option": lambda dashboard: dashboard["templating"]["list"][2]["options"][1].update(text="a, b"),
 }  # fmt: skip
 
@@ -113,6 +132,34 @@ def test_each_pitfall_is_found(word: str) -> None:
     broken = copy.deepcopy(dashboards()["noc"])
     WRONG[word](broken)
     assert any(word in problem for problem in problems(broken)), problems(broken)
+
+
+def chart(dashboard: dict[str, Any]) -> dict[str, Any]:
+    return next(panel for panel in dashboard["panels"] if panel["id"] == 5)
+
+
+WRONG_CHARTS = {
+    "its options has keys outside": lambda panel: panel["options"].update(mapping="auto"),
+    "its fields has keys outside": lambda panel: panel["fieldConfig"]["defaults"]["custom"].update(pointShape="circle"),
+    "mapped automatically": lambda panel: panel["options"].update(seriesMapping="manual"),
+    "it has keys outside the common form: pluginVersion": lambda panel: panel.update(pluginVersion="12.0.0"),
+    "no column is named octets": lambda panel: panel["options"]["dims"].update(x="octets"),
+    "one target": lambda panel: panel["targets"].append({**panel["targets"][0], "refId": "B"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("word", WRONG_CHARTS)
+def test_each_pitfall_of_a_chart_over_a_number_is_found(word: str) -> None:
+    broken = copy.deepcopy(dashboards()["subscribers"])
+    WRONG_CHARTS[word](chart(broken))
+    assert any(word in problem for problem in problems(broken)), problems(broken)
+
+
+def test_single_subscribers_are_for_a_dashboard_that_says_so() -> None:
+    broken = copy.deepcopy(dashboards()["subscribers"])
+    assert broken["tags"] == ["flowtide", "engineer"] and problems(broken) == []
+    broken["tags"] = ["flowtide"]
+    assert any("subscriber_1d" in problem and "which the role noc may not" in problem for problem in problems(broken))
 
 
 def test_a_coarse_table_below_its_own_buckets_is_found() -> None:
@@ -129,12 +176,14 @@ def command(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_commands(tmp_path: Path) -> None:
-    assert "3 dashboards" in command("check", folder=tmp_path).stdout
+def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "5 dashboards" in command("check", folder=tmp_path).stdout
     made = tmp_path / "made"
     made.mkdir()
-    assert command("build", "--out", "made", folder=tmp_path).stdout.split() == sorted(files())
-    assert command("build", "--out", "made", folder=tmp_path).stdout == "nothing changed\n"
+    monkeypatch.chdir(tmp_path)
+    build = ["dashboards", "build", "--out", "made"]
+    assert CliRunner().invoke(app, build).stdout.split() == sorted(files())
+    assert CliRunner().invoke(app, build).stdout == "nothing changed\n"
     assert json.loads((made / "json" / "1-noc.json").read_text()) == dashboards()["noc"]
     refused = command("build", "--out", "nowhere", folder=tmp_path)
     assert refused.returncode == 1 and "no such folder" in refused.stderr

@@ -236,8 +236,63 @@ def test_the_dashboards_are_read_from_where_they_are_mounted() -> None:
     (provider,) = provisioned("dashboards")["providers"]
     assert set(provider) <= PROVIDER_KEYS and set(provider["options"]) == {"path"}
     mounts = dict(mount.split(":")[1::-1] for mount in SERVICES["grafana"]["volumes"])
-    assert mounts["/etc/grafana/provisioning"] == "./deploy/grafana/provisioning"
+    for kind in ("datasources", "dashboards"):
+        assert mounts[f"/etc/grafana/provisioning/{kind}"] == f"./deploy/grafana/provisioning/{kind}"
     assert sorted((ROOT / mounts[provider["options"]["path"]]).glob("*.json"))
+
+
+ALERTING = "/etc/grafana/provisioning/alerting/"
+
+
+def alerting() -> dict[str, dict[str, Any]]:
+    """Files that the compose file's Grafana finds in its folder of alerting, by name."""
+    mounts = dict(mount.split(":")[1::-1] for mount in SERVICES["grafana"]["volumes"])
+    there = {target.removeprefix(ALERTING): source for target, source in mounts.items() if target.startswith(ALERTING)}
+    return {name: yaml.safe_load((ROOT / source).read_text(encoding="utf-8")) for name, source in there.items()}
+
+
+def test_grafana_gets_the_rules_that_are_evaluated_without_it_and_every_file_of_the_folder() -> None:
+    files = alerting()
+    own = {path.name for path in (DEPLOY / "grafana/provisioning/alerting").iterdir()}
+    assert set(files) == own | {"flowtide.yaml"}
+    # One other suffix, and Grafana ends at its start.
+    assert all(name.endswith(".yaml") and found["apiVersion"] == 1 for name, found in files.items())
+    assert files["flowtide.yaml"]["groups"] and "./dashboards/alerts/flowtide.yaml" in str(SERVICES["grafana"])
+
+
+def test_file_provisioning_leaves_the_texts_of_rules_as_they_are() -> None:
+    """Grafana puts the environment into titles, labels and, as ${NAME}, annotations; queries it leaves alone."""
+    for group in alerting()["flowtide.yaml"]["groups"]:
+        for rule in group["rules"]:
+            assert "$" not in "".join([group["name"], group["folder"], rule["title"], *rule["labels"].values()])
+            assert "${" not in "".join(rule["annotations"].values()), rule["uid"]
+
+
+def test_no_judgement_wakes_nobody_and_everything_else_has_a_receiver() -> None:
+    files = alerting()
+    (point,) = files["contact-points.yaml"]["contactPoints"]
+    (tree,) = files["policies.yaml"]["policies"]
+    (variable,) = re.findall(r"^\$\{(\w+)\}$", point["receivers"][0]["settings"]["url"])
+    assert SERVICES["grafana"]["environment"][variable].startswith("http")  # an empty one ends Grafana
+    chosen = compose(**{variable: "https://hooks.example/x"})["services"]["grafana"]["environment"]
+    assert chosen[variable] == "https://hooks.example/x"
+    assert {tree["receiver"], *(route["receiver"] for route in tree["routes"])} == {point["name"]}
+    timings = {one["name"]: one["time_intervals"] for one in files["policies.yaml"]["muteTimes"]}
+    assert timings == {"flowtide-always": [{"times": [{"start_time": "00:00", "end_time": "24:00"}]}]}
+    muted = [tuple(route["object_matchers"][0]) for route in tree["routes"] if "mute_time_intervals" in route]
+    assert muted == [("alertname", "=", "DatasourceNoData"), ("severity", "=", "info")]
+    severities = {rule["labels"]["severity"] for group in files["flowtide.yaml"]["groups"] for rule in group["rules"]}
+    assert severities == {"page", "warn", "notice", "info"}
+
+
+def test_the_runbook_has_a_section_for_every_rule_and_the_rules_lead_there() -> None:
+    page = (ROOT / "dashboards/README.md").read_text(encoding="utf-8")
+    for group in alerting()["flowtide.yaml"]["groups"]:
+        for rule in group["rules"]:
+            section = rule["labels"]["rule"]
+            assert rule["annotations"]["runbook_url"].endswith(f"dashboards/README.md#{section.lower()}")
+            assert page.count(f"\n### {section}\n") == 1
+            assert f"**{rule['title']}** ({rule['labels']['severity']}, `{rule['uid']}`" in page
 
 
 def test_prometheus_asks_services_at_their_ports() -> None:
@@ -507,8 +562,10 @@ def test_every_command_of_the_manual_exists() -> None:
     for words in commands_of((DEPLOY / "README.md").read_text(encoding="utf-8")):
         command = program()
         while hasattr(command, "commands") and words:
-            assert words[0] in command.commands, f"flowtide {' '.join(words)}"
-            command = command.commands[words.pop(0)]
+            found = command.get_command(None, words[0])
+            assert found is not None, f"flowtide {' '.join(words)}"
+            command = found
+            words.pop(0)
             seen.add(command.name)
         known = {option for parameter in command.params for option in parameter.opts}
         for word in words:

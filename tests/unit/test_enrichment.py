@@ -12,7 +12,7 @@ from enricher.prefixes import PrefixSet
 from enricher.settings import EnricherSettings
 from enricher.sources.tables import parse_leases
 from enricher.subscribers import sub_id
-from sinks.batch import Batch
+from sinks.batch import Batch, constant, is_constant
 from sinks.schema import ENRICHED, RAW, Flag, SamplingSource
 
 KEY = bytes(range(32))
@@ -55,12 +55,12 @@ def subscribers(batch: Batch) -> list[int]:
 
 
 def test_direction_is_the_subscribers(tables: Tables) -> None:
-    result = enrich(flows((FIXED, FAR), (FAR, FIXED), (FAR, FAR), (FIXED, MOBILE)), tables)
+    result = enrich([flows((FIXED, FAR), (FAR, FIXED), (FAR, FAR), (FIXED, MOBILE))], tables)
     columns = result.batch.columns
     assert columns["direction"].tolist() == [1, 2, 0, 1, 2]
     assert columns["copy"].tolist() == [0, 0, 0, 0, 1]
     assert subscribers(result.batch) == [A, A, 0, A, LINE]
-    assert result.source_rows.tolist() == [0, 1, 2, 3, 3]
+    assert result.ends == (5,)
     coverage = result.coverage
     assert (coverage.matched.flows, coverage.both.flows, coverage.unmatched.flows) == (3, 1, 1)
     assert (coverage.matched.octets_est, coverage.both.octets_est, coverage.unmatched.octets_est) == (
@@ -68,32 +68,74 @@ def test_direction_is_the_subscribers(tables: Tables) -> None:
     )  # fmt: skip
 
 
+def test_second_rows_follow_those_of_their_source(tables: Tables) -> None:
+    sources = [flows((FIXED, MOBILE), (FAR, FAR)), flows((FAR, FIXED)), flows((FAR, HOME), (HOME, FIXED))]
+    result = enrich(sources, tables)
+    assert result.ends == (3, 4, 7)
+    assert subscribers(result.batch) == [A, 0, LINE, A, A6, A6, A]
+    assert result.batch.columns["copy"].tolist() == [0, 0, 1, 0, 0, 0, 1]
+    assert result.batch.columns["src_addr"].tobytes() == b"".join((FIXED, FAR, FIXED, FAR, FAR, HOME, HOME))
+    coverage = result.coverage
+    assert (coverage.matched.flows, coverage.both.flows, coverage.unmatched.flows) == (4, 2, 1)
+
+
+def test_an_ambiguous_flow_is_counted_once(tables: Tables) -> None:
+    result = enrich([flows((FAR, FAR)), flows((FAR, FIXED), (DOUBTFUL, DOUBTFUL)), flows((FAR, DOUBTFUL))], tables)
+    doubtful = result.batch.columns["flags"] & Flag.AMBIGUOUS_LEASE != 0
+    assert doubtful.tolist() == [False, False, True, True, True]
+    assert (result.coverage.ambiguous.flows, result.coverage.ambiguous.octets_est) == (2, 20_000)
+
+
+def test_constant_columns_stay_constant_and_change_no_value(tables: Tables) -> None:
+    ends = ((FIXED, MOBILE), (DOUBTFUL, FAR), (FAR, FAR))
+    for rows in (ends, ends[1:]):
+        for interval, source in ((10, SamplingSource.RECORD), (1, SamplingSource.RECORD), (0, SamplingSource.UNKNOWN)):
+            plain = flows(*rows)
+            plain.columns["sampling"][:], plain.columns["sampling_source"][:] = interval, source
+            short = Batch(
+                {
+                    name: array if name.endswith("_addr") else constant(array[0], array.dtype, len(array))
+                    for name, array in plain.columns.items()
+                },
+                plain.labels,
+            )
+            expected, found = enrich([plain, plain], tables), enrich([short, short], tables)
+            for column in ENRICHED:
+                one, two = (each.batch.columns[column.name] for each in (expected, found))
+                assert one.tobytes() == two.tobytes(), column.name
+            assert (expected.coverage, expected.ends) == (found.coverage, found.ends)
+            assert is_constant(found.batch.columns["sampling"])
+            assert is_constant(found.batch.columns["next_hop"])
+            assert is_constant(found.batch.columns["copy"]) == (rows is not ends)
+
+
 def test_labels_follow_each_rows_subscriber(tables: Tables) -> None:
-    batch = enrich(flows((FIXED, MOBILE), (FAR, HOME), (FAR, FAR)), tables).batch
-    assert batch.text("service") == ["fixed", "mobile", "fixed", ""]
-    assert batch.text("segment") == ["personal", "personal", "personal", ""]
-    assert batch.text("access") == ["pppoe", "mobile", "ipoe", ""]
-    assert batch.text("sub_group") == ["north", "", "north", ""]
-    assert subscribers(batch)[2] == A6 != A  # the same subscription on another access is another user
+    batch = enrich([flows((FIXED, MOBILE), (FAR, HOME), (FAR, FAR))], tables).batch
+    assert batch.text("service") == ["fixed", "fixed", "", "mobile"]
+    assert batch.text("segment") == ["personal", "personal", "", "personal"]
+    assert batch.text("access") == ["pppoe", "ipoe", "", "mobile"]
+    assert batch.text("sub_group") == ["north", "north", "", ""]
+    assert subscribers(batch)[1] == A6 != A  # the same subscription on another access is another user
     assert batch.text("exporter") == ["192.0.2.254"] * 4
 
 
 @pytest.mark.parametrize(("seconds", "who"), [(99.999, 0), (100, A), (199.999, A), (200, B)])
 def test_the_flows_end_picks_the_holder(tables: Tables, seconds: float, who: int) -> None:
-    assert subscribers(enrich(flows((FAR, FIXED), seconds=seconds), tables).batch) == [who]
+    assert subscribers(enrich([flows((FAR, FIXED), seconds=seconds)], tables).batch) == [who]
 
 
 def test_a_reverse_half_keeps_its_mark_in_its_first_row(tables: Tables) -> None:
     batch = flows((FIXED, MOBILE))
     batch.columns["copy"][:] = 2
-    columns = enrich(batch, tables).batch.columns
+    columns = enrich([batch], tables).batch.columns
     assert columns["copy"].tolist() == [2, 1]
     assert columns["direction"].tolist() == [1, 2]
 
 
 def test_an_ambiguous_lease_flags_its_row_only(tables: Tables) -> None:
-    result = enrich(flows((DOUBTFUL, FIXED), (FAR, FAR)), tables)
+    result = enrich([flows((DOUBTFUL, FIXED), (FAR, FAR))], tables)
     assert result.batch.columns["flags"].tolist() == [Flag.AMBIGUOUS_LEASE, 0, 0]
+    assert result.batch.columns["copy"].tolist() == [0, 0, 1]
     assert (result.coverage.ambiguous.flows, result.coverage.ambiguous.octets_est) == (1, 10_000)
 
 
@@ -101,7 +143,7 @@ def test_columns_have_the_schemas_types_and_the_raw_batch_is_untouched(tables: T
     raw = flows((FIXED, MOBILE), (DOUBTFUL, FAR))
     for array in raw.columns.values():
         array.flags.writeable = False  # as the bus hands them out
-    result = enrich(raw, tables)
+    result = enrich([raw], tables)
     assert {name: array.dtype for name, array in result.batch.columns.items()} == {
         column.name: column.numpy for column in ENRICHED
     }
@@ -109,18 +151,18 @@ def test_columns_have_the_schemas_types_and_the_raw_batch_is_untouched(tables: T
 
 
 def test_ports_and_estimates(tables: Tables) -> None:
-    batch = enrich(flows((FAR, FIXED)), tables).batch
+    batch = enrich([flows((FAR, FIXED))], tables).batch
     assert (batch.columns["lower_port"][0], batch.text("bucket")) == (443, ["udp/443"])
     assert (batch.columns["octets_est"][0], batch.columns["packets_est"][0]) == (10_000, 20)
     named = Tables(ports=port_table(("udp/50000",)))
     raw = flows((FAR, FIXED))
     raw.columns["src_port"][:] = 60_000
-    assert enrich(raw, named).batch.text("bucket") == ["udp/50000"]
+    assert enrich([raw], named).batch.text("bucket") == ["udp/50000"]
 
 
 def test_without_leases_local_prefixes_give_the_direction(tables: Tables) -> None:
     local = PrefixSet.of(["192.0.2.0/24", "2001:db8::/32"])
-    result = enrich(flows((FIXED, FAR), (FAR, HOME), (FAR, FAR), (FIXED, HOME)), Tables(local=local))
+    result = enrich([flows((FIXED, FAR), (FAR, HOME), (FAR, FAR), (FIXED, HOME))], Tables(local=local))
     assert result.batch.columns["direction"].tolist() == [1, 2, 0, 1, 2]
     assert result.batch.columns["copy"].tolist() == [0, 0, 0, 0, 1]
     assert subscribers(result.batch) == [0] * 5
@@ -129,14 +171,14 @@ def test_without_leases_local_prefixes_give_the_direction(tables: Tables) -> Non
 
 def test_a_lease_has_the_word_before_local_prefixes(tables: Tables) -> None:
     local = Tables(tables.leases, PrefixSet.of(["203.0.113.0/24", "192.0.2.0/24"]))
-    result = enrich(flows((FAR, FIXED), (FAR, MAPPED + bytes(4))), local)
+    result = enrich([flows((FAR, FIXED), (FAR, MAPPED + bytes(4)))], local)
     assert result.batch.columns["direction"].tolist() == [2, 1]
     assert subscribers(result.batch) == [A, 0]
 
 
 def test_an_empty_batch(tables: Tables) -> None:
-    result = enrich(flows(), tables)
-    assert len(result.batch) == len(result.source_rows) == 0
+    result = enrich([flows()], tables)
+    assert (len(result.batch), result.ends) == (0, (0,))
     assert result.coverage.matched.flows == 0
 
 
@@ -203,7 +245,7 @@ def test_a_service_is_counted_at_its_observation_point(
     points = ObservationPoints.of(settings.observation_points) if rules else None
     batch = flows((FIXED, FAR), (FAR, MOBILE), (FAR, FAR))  # all from 192.0.2.254
     batch.columns["flags"][1] = Flag.HELD
-    found = enrich(batch, Tables(tables.leases, points=points)).batch.columns["flags"]
+    found = enrich([batch], Tables(tables.leases, points=points)).batch.columns["flags"]
     assert (found & Flag.OTHER_POINT != 0).tolist() == other
     assert (found & ~np.uint32(Flag.OTHER_POINT)).tolist() == [0, Flag.HELD, 0]
 

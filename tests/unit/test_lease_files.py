@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from enricher.snapshots import Limits
+from enricher.snapshots import Limits, save
 from enricher.sources import LeaseFileError, files, tables
 from enricher.sources.files import FileSource
+from flowtide.lease_files import read_sources
+from flowtide.settings import Settings
 
 HEADER = "prefix,from,to,subscriber,group,service,segment,access\n"
 LINE = "10.0.0.{},0,{},S{},,fixed,personal,pppoe\n"
@@ -192,3 +194,21 @@ def test_new_leases_that_would_lose_recent_traffic_are_refused(path: Path) -> No
         share[0] = known
         write(path, text(3), now)
         assert poll(leases, now + 5) == 1
+
+
+def test_a_topic_is_told_by_what_was_saved_of_it(tmp_path: Path, path: Path) -> None:
+    settings = Settings.model_validate(
+        {"data": tmp_path, "bus": {"url": "kafka://h:1"}, "enricher": {
+            "radius": {"priority": 90, "listen": "127.0.0.1:1813"},
+            "sources": [{"kind": "kafka", "path": f"isp.{name}", "priority": 7} for name in ("read", "new")]}}
+    )  # fmt: skip
+    write(path, text(1, 2, 3), 100)
+    for name in ("kafka-isp.read", "radius"):
+        save(tmp_path / "state" / "leases" / f"{name}.parquet", tables.read_leases(path, 10_000))
+    found = {status.name: (status, rows) for status, rows in read_sources(settings)}
+    status, rows = found["kafka-isp.read"]
+    assert (status.leases, len(rows), status.priority, status.error, rows.priority.tolist()) == (3, 3, 7, None, [7] * 3)
+    assert found["radius"][0].priority == 90
+    status, rows = found["kafka-isp.new"]
+    assert (status.leases, len(rows), status.priority) == (0, 0, 7)
+    assert "isp.new" in str(status.error)

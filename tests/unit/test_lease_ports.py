@@ -180,7 +180,7 @@ def test_each_end_is_looked_up_with_its_own_port(proto: int, port: int, expected
     columns["ts"][:] = np.datetime64(1_000, "ms")
     columns["proto"][:], columns["octets"][:], columns["packets"][:] = proto, 1_000, 2
     columns["sampling"][:], columns["sampling_source"][:] = 1, SamplingSource.RECORD
-    found = enrich(batch, tables).batch.columns
+    found = enrich([batch], tables).batch.columns
     ours = expected == "A"
     assert found["direction"].tolist() == ([2, 1] if ours else [0, 0])
     assert found["sub_id"].tolist() == [sub_id(KEY, "fixed", "A", "pppoe") if ours else 0] * 2

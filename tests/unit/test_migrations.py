@@ -1,8 +1,11 @@
 """Reading and filling migrations, without a store."""
 
+from typing import Any, cast
+
+import pyarrow as pa
 import pytest
 
-from sinks.migrations import MigrationError, Step, column_type, migrations, statements
+from sinks.migrations import MigrationError, Step, _understood, column_type, migrations, statements
 
 
 def test_versions_are_dense_and_begin_at_zero() -> None:
@@ -28,7 +31,29 @@ def test_every_statement_of_the_package_is_idempotent() -> None:
     for migration in migrations():
         for line in migration.text.splitlines():
             if line.startswith(("CREATE", "ALTER", "DROP")):
-                assert "IF NOT EXISTS" in line or "OR REPLACE" in line or "IF EXISTS" in line, line
+                said = ("IF NOT EXISTS", "OR REPLACE", "IF EXISTS", "MODIFY SETTING")
+                assert any(word in line for word in said), line
+
+
+class Settings:
+    """A store whose tables have these settings only."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+    def query(self, sql: str) -> pa.Table:
+        assert "system.merge_tree_settings" in sql
+        return pa.table({"name": list(self.names)})
+
+
+def test_a_setting_that_the_engine_has_not_is_left_out() -> None:
+    wanted = ("CREATE TABLE t", "ALTER TABLE t MODIFY SETTING a = '', b = 5", "ALTER TABLE t MODIFY SETTING a = ''")
+    for names, found in (
+        (("a", "b"), wanted),
+        (("b",), ("CREATE TABLE t", "ALTER TABLE t MODIFY SETTING b = 5")),
+        ((), ("CREATE TABLE t",)),
+    ):
+        assert _understood(cast(Any, Settings(*names)), wanted) == found
 
 
 def test_a_step_reads_as_sql() -> None:

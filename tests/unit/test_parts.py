@@ -22,7 +22,7 @@ def test_the_bus_decides_the_compression_and_where_a_collector_writes(tmp_path: 
     spool = Settings(data=tmp_path)
     kafka = Settings(data=tmp_path, bus=BusSettings(url="kafka://h:9092"))
     assert (is_kafka(spool), is_kafka(kafka)) == (False, True)
-    assert (compression(spool), compression(kafka)) == ("lz4", "zstd")
+    assert (compression(spool), compression(kafka)) == ("auto", "zstd")
     assert compression(Settings(bus=BusSettings(url="kafka://h:9092", compression="none"))) == "none"
     assert open_outbox(spool).folder == tmp_path / "bus"
     assert open_outbox(kafka).folder == tmp_path / "outbox"

@@ -14,23 +14,26 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
+from typer.testing import CliRunner
 
 from dashboards import library
 from dashboards.publish import Credential, DataSource, PublishError, credential_from, publish
+from flowtide.cli import app
 
 TOKEN = "glsa_S3cretOfNobody"
 ADMIN = ("admin", "pa55w0rd-of-grafana")
 STORE = DataSource("clickhouse.example", 8443, secure=True, password="st0re-password")
-PLUGIN = {"id": "grafana-clickhouse-datasource", "type": "datasource", "info": {"version": "4.20.0"}}
+PLUGIN: dict[str, Any] = {"id": "grafana-clickhouse-datasource", "type": "datasource", "info": {"version": "4.20.0"}}
 
 
 class RefusedError(Exception):
     """Ends a request with this status and body."""
 
-    def __init__(self, code: int, message: str, **more: object) -> None:
-        self.code, self.body = code, {"message": message, **more}
+    def __init__(self, code: int, message: str | None, **more: object) -> None:
+        self.code, self.body = code, None if message is None else {"message": message, **more}
         super().__init__(message)
 
 
@@ -42,6 +45,9 @@ class StandIn:
         self.folders: dict[str, dict[str, Any]] = {}
         self.sources: dict[str, dict[str, Any]] = {}
         self.dashboards: dict[str, dict[str, Any]] = {}
+        self.rules: dict[str, dict[str, Any]] = {}
+        self.intervals: dict[tuple[str, str], int] = {}
+        self.provenance = ""
         self.secrets: dict[str, dict[str, str]] = {}
         self.requests: list[tuple[str, str]] = []
         self.role = "Admin"
@@ -54,11 +60,13 @@ class StandIn:
                 outer.requests.append((self.command, self.path))
                 try:
                     outer._admit(self.path, self.headers.get("Authorization", ""))
+                    outer.provenance = "" if "X-Disable-Provenance" in self.headers else "api"
                     status, found = 200, outer._route(self.command, self.path, json.loads(body) if body else None)
                 except RefusedError as refused:
                     status, found = refused.code, refused.body
-                payload = json.dumps(found).encode()
-                self.send_response(status)
+                # As Grafana: a rule that is not there is 404 without a word.
+                payload = b"" if found is None else json.dumps(found).encode()
+                self.send_response(204 if found is None and status == 200 else status)
                 self.send_header("Content-Type", "application/json; charset=UTF-8")
                 self.send_header("Content-Length", str(len(payload)))
                 self.end_headers()
@@ -71,6 +79,9 @@ class StandIn:
                 self._answer()
 
             def do_PUT(self) -> None:
+                self._answer()
+
+            def do_DELETE(self) -> None:
                 self._answer()
 
             def log_message(self, format: str, *args: Any) -> None: ...
@@ -100,7 +111,7 @@ class StandIn:
             )
         for verb, pattern, does in self._routes():
             if verb == method and (found := re.fullmatch(pattern, path)):
-                return does(*found.groups(), *([body] if method != "GET" else []))
+                return does(*map(unquote, found.groups()), *([body] if method in ("POST", "PUT") else []))
         raise RefusedError(404, "Not found")  # numeric ids of data sources too: switched off since 13.0
 
     def _routes(self) -> list[tuple[str, str, Callable[..., Any]]]:
@@ -117,6 +128,12 @@ class StandIn:
             ("PUT", "/api/datasources/uid/([^/?]+)", self._change_source),
             ("GET", "/api/dashboards/uid/([^/?]+)", self._dashboard),
             ("POST", "/api/dashboards/db", self._save_dashboard),
+            ("GET", "/api/v1/provisioning/alert-rules/([^/?]+)", self._rule),
+            ("POST", "/api/v1/provisioning/alert-rules", self._make_rule),
+            ("PUT", "/api/v1/provisioning/alert-rules/([^/?]+)", self._change_rule),
+            ("DELETE", "/api/v1/provisioning/alert-rules/([^/?]+)", self._drop_rule),
+            ("GET", "/api/v1/provisioning/folder/([^/?]+)/rule-groups/([^/?]+)", self._group),
+            ("PUT", "/api/v1/provisioning/folder/([^/?]+)/rule-groups/([^/?]+)", self._change_group),
         ]  # fmt: skip
 
     @staticmethod
@@ -207,6 +224,67 @@ class StandIn:
         self.dashboards[dashboard["uid"]] = {"meta": meta, "dashboard": kept}
         return {"id": number, "slug": "x", "status": "success", "uid": dashboard["uid"], "version": version + 1}
 
+    def _rule(self, uid: str) -> dict[str, Any]:
+        if uid not in self.rules:
+            raise RefusedError(404, None)
+        return copy.deepcopy(self.rules[uid])
+
+    def _stored(self, body: dict[str, Any], before: dict[str, Any] | None) -> dict[str, Any]:
+        """As a rule comes back: what it does not know is gone, what it was not told has Grafana's default."""
+        known = {"uid", "folderUID", "ruleGroup", "title", "condition", "data", "noDataState", "execErrState", "for",
+                 "annotations", "labels", "isPaused", "notification_settings"}  # fmt: skip
+        wanted = ("title", "condition", "data", "noDataState", "execErrState", "for", "folderUID", "ruleGroup")
+        if missing := [name for name in wanted if name not in body]:
+            raise RefusedError(400, f"invalid alert rule: {missing[0]}")
+        if body["folderUID"] not in self.folders:
+            raise RefusedError(400, "folder does not exist")
+        same = [uid for uid, rule in self.rules.items() if uid != body["uid"]
+                and (rule["folderUID"], rule["title"]) == (body["folderUID"], body["title"])]  # fmt: skip
+        if same:
+            raise RefusedError(400, "a conflicting alert rule is found: rule title should be unique")
+        if before and before.get("provenance", "") not in ("", self.provenance):
+            raise RefusedError(409, f"cannot change provenance from '{before['provenance']}' to '{self.provenance}'")
+        kept = copy.deepcopy({name: value for name, value in body.items() if name in known})
+        for query in kept["data"]:
+            query.setdefault("queryType", "")
+            query["model"] = {"intervalMs": 1000, "maxDataPoints": 43200, **query["model"]}
+            if query["datasourceUid"] == "__expr__":
+                query["relativeTimeRange"] = {"from": 0, "to": 0}
+        number = before["id"] if before else next(self._ids)
+        told = {"provenance": self.provenance} if self.provenance else {}
+        self.intervals.setdefault((kept["folderUID"], kept["ruleGroup"]), 60)
+        return {"isPaused": False, **kept, "id": number, "orgID": 1, "updated": "2026-11-22T20:00:00Z", **told}
+
+    def _make_rule(self, body: dict[str, Any]) -> dict[str, Any]:
+        if body["uid"] in self.rules:
+            raise RefusedError(409, "rule uid exists")
+        return self.rules.setdefault(body["uid"], self._stored(body, None))
+
+    def _change_rule(self, uid: str, body: dict[str, Any]) -> dict[str, Any]:
+        self.rules[uid] = self._stored({**body, "uid": uid}, self._rule(uid))
+        return self.rules[uid]
+
+    def _drop_rule(self, uid: str) -> None:
+        if self._rule(uid).get("provenance", "") not in ("", self.provenance):
+            raise RefusedError(409, "provenance")
+        del self.rules[uid]
+
+    def _group(self, folder: str, name: str) -> dict[str, Any]:
+        rules = [copy.deepcopy(rule) for rule in self.rules.values() if (rule["folderUID"], rule["ruleGroup"])
+                 == (folder, name)]  # fmt: skip
+        if not rules:
+            raise RefusedError(404, "rule group not found")
+        return {"title": name, "folderUid": folder, "interval": self.intervals[folder, name], "rules": rules}
+
+    def _change_group(self, folder: str, name: str, body: dict[str, Any]) -> dict[str, Any]:
+        if body["interval"] % 10:
+            raise RefusedError(400, "interval should be a multiple of 10")
+        for rule in self._group(folder, name)["rules"]:
+            del self.rules[rule["uid"]]  # what the group does not name is deleted
+        self.rules |= {rule["uid"]: self._stored(rule, rule) for rule in body["rules"]}
+        self.intervals[folder, name] = body["interval"]
+        return body
+
 
 @pytest.fixture
 def grafana() -> Iterator[StandIn]:
@@ -231,10 +309,10 @@ OURS = {"live": dashboard("live", "NOC live", "Bits", "QUIC share"), "trust": da
 
 def push(
     url: str, dashboards: dict[str, dict[str, Any]] = OURS, source: DataSource = STORE, *,
-    credential: Credential = TOKEN, dry_run: bool = False,
+    credential: Credential = TOKEN, dry_run: bool = False, rules: dict[str, Any] | None = None,
 ) -> tuple[bool, str]:  # fmt: skip
     said: list[str] = []
-    return publish(url, dashboards, source, credential, said.append, dry_run=dry_run), "\n".join(said)
+    return publish(url, dashboards, source, credential, said.append, dry_run=dry_run, rules=rules), "\n".join(said)
 
 
 @pytest.mark.parametrize("credential", [TOKEN, ADMIN])
@@ -527,13 +605,18 @@ def test_the_command_pushes_what_the_package_holds(grafana: StandIn, tmp_path: P
 
     dry = push("--dry-run", "--store", "https://clickhouse.example")
     assert dry.returncode == 0 and grafana.writes == [], dry.stderr
-    first = push("--store", "https://clickhouse.example")
-    assert set(grafana.dashboards) == set(library.dashboards()) and not first.returncode
+    words = ["dashboards", "push", grafana.url, "--store", "https://clickhouse.example"]
+    first = CliRunner().invoke(app, words, env=environment)
+    assert set(grafana.dashboards) == set(library.dashboards()) and not first.exit_code
     (source,) = grafana.sources.values()
     assert (source["jsonData"]["host"], source["jsonData"]["port"], source["jsonData"]["secure"]) == (
         "clickhouse.example", 8443, True,
     )  # fmt: skip
-    assert "nothing to do" in push("--store", "https://clickhouse.example").stdout
+    assert "nothing to do" in CliRunner().invoke(app, words, env=environment).stdout
+    assert "flowtide-r1" in grafana.rules
+    grafana.rules.clear()
+    without = CliRunner().invoke(app, [*words, "--no-alerts"], env=environment)
+    assert "nothing to do" in without.stdout and not grafana.rules
     assert "st0re" not in dry.stdout + first.stdout + first.stderr and TOKEN not in first.stdout + first.stderr
     wrong = push("--store", "clickhouse.example:8443")
     assert wrong.returncode == 1 and "--store" in wrong.stderr

@@ -15,12 +15,12 @@ from enricher.leases import ACCESSES, HELD, SEGMENTS, SERVICES, LeaseRows, Lease
 from enricher.radius.packet import Accounting, Kind, Status, parse, verified
 from enricher.radius.session import Session
 from enricher.radius.sessions import Sessions
-from enricher.radius.settings import RadiusSettings
+from enricher.radius.settings import Labels, RadiusSettings
 from enricher.subscribers import sub_id
 from flowtide.simulator import radius
-from flowtide.simulator.leases import lease
-from flowtide.simulator.population import populate
-from flowtide.simulator.radius import disorder
+from flowtide.simulator.leases import Leases, lease
+from flowtide.simulator.population import Population, populate
+from flowtide.simulator.radius import Record, disorder
 from flowtide.simulator.radius_sessions import PPPOE_NAS, Restart
 from flowtide.simulator.radius_sessions import sessions as simulated
 from flowtide.simulator.scenario import PeoplePlan
@@ -141,6 +141,25 @@ def test_a_lost_stop_is_closed_by_silence_and_opened_by_its_next_record() -> Non
     assert leased(sessions.rows()) == after(ON_A)
 
 
+def test_silent_sessions_are_closed_in_pieces() -> None:
+    """No piece takes long, and together they are one sweep."""
+    sessions, whole = Sessions(SETTINGS), Sessions(SETTINGS)
+    for number in range(7):
+        record = told(Status.START, number % 3, f"u{number}", [f"192.0.2.{number + 1}"])
+        for each in (sessions, whole):
+            each.apply(record, (T0 + number % 3) * 1000)
+    now = (T0 + 1_900) * 1000
+    assert not whole.sweep(now)
+    ended = []
+    while True:
+        more = sessions.sweep(now, 2)
+        ended.append(int((sessions.rows().until < HELD).sum()))
+        if not more:
+            break
+    assert ended == [2, 4, 6, 7]
+    assert leased(sessions.rows()) == leased(whole.rows()) and not sessions.sweep(now, 2)
+
+
 def test_silence_counts_only_while_we_listen() -> None:
     sessions = Sessions(SETTINGS)
     sessions.apply(ON_A, T0 * 1000)
@@ -237,24 +256,39 @@ def test_sessions_that_ended_long_ago_are_forgotten() -> None:
     assert next(sessions.all(), None) is None
 
 
-def test_changes_are_all_leases_of_the_prefixes_that_changed() -> None:
+def test_what_is_published_is_all_leases_of_the_prefixes_that_changed() -> None:
+    labels = ("fixed", "unknown", "pppoe", "")
+
+    def seconds(taken: dict[int, list[tuple[int, int, str, Labels]]]) -> dict[int, list[tuple[float, float, str]]]:
+        assert {each[3] for leases in taken.values() for each in leases} <= {labels}
+        return {
+            prefix: sorted(
+                (since / 1000 - T0, NEVER if until == HELD else until / 1000 - T0, who)
+                for since, until, who, _ in leases
+            )
+            for prefix, leases in taken.items()
+        }
+
+    a, b, six = (key(each)[1] for each in (A, B, SIX))
     sessions = Sessions(SETTINGS)
     sessions.apply(ON_A, T0 * 1000)
-    assert leased(sessions.take_changes()[0]) == after(ON_A)
-    assert len(sessions.take_changes()[0]) == 0
+    assert (sessions.unpublished, sessions.take_unpublished(9)) == (0, {})  # nobody publishes
+    sessions.publish_all([b])
+    assert sessions.unpublished == 3
+    first = sessions.take_unpublished(2)
+    assert (len(first), sessions.unpublished) == (2, 1)
+    first |= sessions.take_unpublished(2)
+    assert seconds(first) == {a: [(0, NEVER, "a")], six: [(0, NEVER, "a")], b: []}
+    assert sessions.take_unpublished(9) == {}
     sessions.apply(told(Status.START, 400, "b", [A]), (T0 + 400) * 1000)
-    rows, gone = sessions.take_changes()
-    assert (leased(rows), gone) == ([(A, 0, 400, "a"), (A, 400, NEVER, "b"), (SIX, 0, 400, "a")], [])
+    assert seconds(sessions.take_unpublished(9)) == {a: [(0, 400, "a"), (400, NEVER, "b")], six: [(0, 400, "a")]}
     sessions.apply(told(Status.STOP, 400, "b", seconds=0), (T0 + 401) * 1000)
-    rows, gone = sessions.take_changes()
     # b held it for no time at all, yet a's was over when b came.
-    assert (leased(rows), gone) == ([(A, 0, 400, "a")], [])
-    lone = Sessions(SETTINGS)
-    lone.apply(told(Status.START, 5, held=[B]), T0 * 1000)
-    lone.take_changes()
-    lone.apply(told(Status.STOP, 5, held=[B]), T0 * 1000)
-    high, low = divmod(key(B)[1] >> 8, 2**64)
-    assert lone.take_changes()[1] == [(high, low, 128)]
+    assert seconds(sessions.take_unpublished(9)) == {a: [(0, 400, "a")]}
+    day = (T0 + 700 + 73 * 3_600) * 1000
+    for at in range(0, 7_200_000, 60_000):
+        sessions.sweep(day + at)
+    assert seconds(sessions.take_unpublished(9)) == {a: [], six: []}  # forgotten
 
 
 def lives() -> st.SearchStrategy[list[Accounting]]:
@@ -314,20 +348,31 @@ HOURS = 36
 KEY = bytes(32)
 
 
+END = BEGIN + HOURS * 3_600_000
+RESTARTS = [Restart(PPPOE_NAS[0], BEGIN + 50_000_000), Restart(PPPOE_NAS[1], BEGIN + 70_000_000, orderly=False)]
+
+
+@pytest.fixture(scope="module")
+def network() -> tuple[Population, Leases, list[Record]]:
+    """Users, what they hold in a day and a half, and what their NASes tell of it, in order."""
+    plan = PeoplePlan(pppoe=60, ipoe=5, mobile=30, churn=60)
+    people = populate(plan, 7)
+    leases = lease(plan, people, 7, BEGIN, END, "Asia/Tokyo")
+    return people, leases, list(simulated(leases, people, BEGIN, END, 1_800, restarts=RESTARTS))
+
+
 @pytest.mark.parametrize(
     "chaos",
     [{}, {"duplicates": 0.1, "late_seconds": 90.0}, {"lost_stops": 0.3, "duplicates": 0.1, "late_seconds": 40.0}],
 )
-def test_the_simulated_network_is_told_as_it_is(chaos: dict[str, float]) -> None:
+def test_the_simulated_network_is_told_as_it_is(
+    network: tuple[Population, Leases, list[Record]], chaos: dict[str, float]
+) -> None:
     """Through the octets on the wire: who the leases say, at 1,500 random addresses and times."""
-    plan = PeoplePlan(pppoe=60, ipoe=5, mobile=30, churn=60)
-    people = populate(plan, 7)
-    end = BEGIN + HOURS * 3_600_000
-    leases = lease(plan, people, 7, BEGIN, end, "Asia/Tokyo")
-    restarts = [Restart(PPPOE_NAS[0], BEGIN + 50_000_000), Restart(PPPOE_NAS[1], BEGIN + 70_000_000, orderly=False)]
+    people, leases, records = network
     sessions = Sessions(RadiusSettings(interim_seconds=5_500, mobile_subscriber="user-name", late_hours=0))
     looked = 0
-    for at, record in disorder(simulated(leases, people, BEGIN, end, 1_800, restarts=restarts), 5, **chaos):
+    for at, record in disorder(records, 5, **chaos):
         datagram = radius.encode(record, b"secret", 1)
         sessions.apply(parse(verified(datagram, b"secret"), record.nas.address), at)
         if at - looked > 60_000:
@@ -338,9 +383,9 @@ def test_the_simulated_network_is_told_as_it_is(chaos: dict[str, float]) -> None
     chance = np.random.default_rng(3)
     row = chance.integers(0, len(leases), 4_000)
     # From the first Interim of the sessions that were there before; a second from each edge, as times are in seconds.
-    when = chance.integers(BEGIN + 1_900_000, end - 100_000, 4_000)
+    when = chance.integers(BEGIN + 1_900_000, END - 100_000, 4_000)
     edges = np.unique(np.concatenate([leases.since_ms, leases.until_ms[leases.until_ms < HELD], [0]]))
-    edges = np.sort(np.concatenate([edges, [each.at_ms for each in restarts]]))
+    edges = np.sort(np.concatenate([edges, [each.at_ms for each in RESTARTS]]))
     nearest = np.searchsorted(edges, when)
     clear = (when - edges[nearest - 1] > 1_000) & (np.append(edges, HELD)[nearest] - when > 1_000)
     row, when = row[clear], when[clear]

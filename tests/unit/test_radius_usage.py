@@ -202,7 +202,7 @@ def test_days_are_those_of_the_calendar(zone: str) -> None:
 
 def test_the_simulated_users_have_their_octets() -> None:
     """Of two days, by what the population sends a day."""
-    plan = PeoplePlan(pppoe=30, ipoe=3, mobile=20, churn=50)
+    plan = PeoplePlan(pppoe=15, ipoe=2, mobile=10, churn=50)
     people = populate(plan, 5)
     begin = MIDNIGHT * 1000
     leases = lease(plan, people, 5, begin, begin + 2 * DAY * 1000, ZONE)

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from enricher.leases import LeaseRows
+from enricher.leases import LeaseRows, LeaseTable
 from enricher.recent_traffic import RecentTraffic
 from enricher.sources.tables import parse_leases
 
@@ -71,13 +71,34 @@ def test_the_oldest_flows_are_forgotten() -> None:
     assert traffic.share(leases("10.0.0.1"), leases(*LIVE)) == 0.0
 
 
-def test_of_a_large_batch_a_sample_is_kept() -> None:
+def test_of_a_large_batch_a_sample_stands_for_all() -> None:
     traffic = RecentTraffic()
     note(traffic, 1, 1_000_000, 10)
-    note(traffic, 2, 1_000, 10)
+    note(traffic, 2, 1_000, 3_000)
     share = traffic.share(leases("10.0.0.2"), leases(*LIVE))
     assert share is not None
-    assert 0.4 < share < 0.6
+    assert 0.22 < share < 0.24  # 3 of 13 million octets
+
+
+def table(*rows: LeaseRows) -> LeaseTable:
+    return LeaseTable.of(LeaseRows.concat(rows), b"key")
+
+
+@pytest.mark.parametrize(
+    ("new", "expected"),
+    [
+        (table(leases(*LIVE)), 0),
+        (table(leases("10.0.0.2", "10.0.0.1")), 0),  # another lease of the same subscriber
+        (table(leases(*LIVE, "10.0.0.9")), 3_000),  # a session heard of late: they were nobody's
+        (table(leases(*LIVE), leases("10.0.0.9", begin=11)), 0),  # begins after its flows
+        (table(leases("10.0.0.1")), 3_000),
+        (table(leases("10.0.0.0/24")), 7_000),
+        (table(leases(*LIVE, ports="100,200")), 4_000),
+        (LeaseTable.empty(), 4_000),
+    ],
+)
+def test_octets_that_change_hands(traffic: RecentTraffic, new: LeaseTable, expected: int) -> None:
+    assert traffic.moved(table(leases(*LIVE)), new) == expected
 
 
 def test_flows_are_noted_while_leases_are_judged(traffic: RecentTraffic) -> None:

@@ -56,6 +56,28 @@ def test_wrong_settings_are_refused_by_name(tmp_path: Path, text: str, said: str
         load(toml(tmp_path, text))
 
 
+TOPIC = '[enricher]\nsources = [{kind = "kafka", path = "isp.leases"}]\n'
+KAFKA = '[bus]\nurl = "kafka://h:9092"\n'
+LISTEN = '[enricher.radius]\nlisten = "127.0.0.1:1813"\npublish = "isp.leases"\n'
+
+
+def test_leases_of_topics_need_a_bus_of_kafka(tmp_path: Path) -> None:
+    assert load(toml(tmp_path, KAFKA + TOPIC)).enricher.topics == ("isp.leases",)
+    assert load(toml(tmp_path, KAFKA + TOPIC + LISTEN)).enricher.topics == ("isp.leases",)  # once
+    assert load(toml(tmp_path, KAFKA + TOPIC)).enricher.sources[0].label == "kafka-isp.leases"
+    for text in (TOPIC, LISTEN):
+        with pytest.raises(SettingsError, match=r"topic isp\.leases need a bus of Kafka.*set bus\.url"):
+            load(toml(tmp_path, text))
+    with pytest.raises(SettingsError, match="nothing to publish without"):
+        load(toml(tmp_path, KAFKA + LISTEN.replace("127.0.0.1:1813", "")))
+    for path in ("isp/leases", "*", "x" * 250):
+        with pytest.raises(SettingsError, match="no name of a topic"):
+            load(toml(tmp_path, KAFKA + TOPIC.replace("isp.leases", path)))
+    for key, wrong in (("publish", "a topic"), ("publish_name", "my name")):
+        with pytest.raises(SettingsError, match=key):
+            load(toml(tmp_path, f'{KAFKA}[enricher.radius]\n{key} = "{wrong}"\n'))
+
+
 def test_an_unknown_name_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLOWTIDE_HTTP__LISTENS", "x")
     with pytest.raises(SettingsError, match="did you mean FLOWTIDE_HTTP__LISTEN"):

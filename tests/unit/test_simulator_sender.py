@@ -10,9 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bench import load
+from collector.datagrams import Datagrams
+from collector.decoder import Decoder
+from collector.settings import DecoderSettings
 from flowtide.simulator import sender as module
 from flowtide.simulator.sender import LineRate, Sender
 from tests.unit.test_simulator_encoder import dissect
@@ -163,31 +167,52 @@ def _has_moved_ipfix(payloads: list[bytes], rounds: list[Any]) -> None:
         assert starts == [start + 1000 * later for start in part["start_ms"].tolist()]
 
 
+def test_a_ring_of_variable_records_goes_round_with_new_times() -> None:
+    flows = drawn(5 * 16, v6=0)
+    with inbox() as made:
+        ring = LineRate(planned("ipfix", "variable"), made.getsockname(), flows, 16, NOW)
+        ring.announce(NOW)
+        assert [ring.send(5, now) for now in (NOW, NOW + 70)] == [5, 5]
+        ring.close()
+        payloads = [payload for _, payload in drain(made)]
+    decoder = Decoder(DecoderSettings(), "test")
+    source, came_ms = "127.0.0.9", int((NOW + 70) * 1000)
+    decoder.add(Datagrams([source] * len(payloads), [memoryview(each) for each in payloads], came_ms))
+    rows = decoder.take()
+    assert rows is not None and len(rows) == 160
+    later = np.repeat([0, 70_000], 80)
+    assert (rows.columns["ts"].view("i8") == np.tile(flows["end_ms"], 2) + later).all()
+    assert (rows.columns["ts_start"].view("i8") == np.tile(flows["start_ms"], 2) + later).all()
+    assert int(rows.columns["octets"].sum()) == ring.totals.octets == 2 * int(flows["octets"].sum())
+    assert not [count for count in decoder.take_counts() if "missed" in count.counter]
+
+
 def test_a_ring_that_cannot_be_is_refused() -> None:
     with inbox() as made:
         to = made.getsockname()
         for plan, records, message in (
             (planned("netflow9"), 31, "not one datagram"), (planned("netflow9"), 200, "not one datagram"),
-            (planned("sflow"), 5, "line rate"), (planned("ipfix", "variable"), 5, "line rate"),
+            (planned("sflow"), 5, "line rate"), (planned("ipfix", "biflow"), 5, "line rate"),
         ):  # fmt: skip
             with pytest.raises(ValueError, match=message):
                 LineRate(plan, to, drawn(100, v6=0), records, NOW)
 
 
 @pytest.mark.parametrize(
-    ("protocol", "records", "seconds"),
-    [("netflow9", 28, 1.1), ("netflow9", 2, 0.2), ("ipfix", 18, 0.2), ("netflow5", 30, 0.2)],
+    ("kind", "records", "seconds"),
+    [("v9", 28, 1.1), ("v9", 2, 0.2), ("ipfix", 18, 0.2), ("v5", 30, 0.2)],
 )
-def test_the_load_generator_knows_what_it_sent(protocol: Any, records: int, seconds: float) -> None:
+def test_the_load_generator_knows_what_it_sent(kind: str, records: int, seconds: float) -> None:
     with inbox() as made:
         begin = time.time()
-        told = load.run(made.getsockname(), protocol, records, 200 * records, seconds, 2, 1, threading.Event())
+        told = load.run(made.getsockname(), load.KINDS[kind], records, 200 * records, seconds, 2, 1, threading.Event())
         got = drain(made)
     assert told["datagrams"] == len(got)
+    assert isinstance(told["buckets"], dict) and sum(told["buckets"].values()) == told["octets"]
     assert isinstance(told["exporters"], dict)
-    announced = 0 if protocol == "netflow5" else 2
+    announced = 0 if kind == "v5" else 2
     assert told["flows"] == (len(got) - announced) * records
-    if protocol != "netflow9":
+    if kind != "v9":
         return
     for exporter, part in told["exporters"].items():
         headers, flows, _ = dissect([payload for host, payload in got if host == exporter])
@@ -201,6 +226,22 @@ def test_the_load_generator_knows_what_it_sent(protocol: Any, records: int, seco
         assert headers[-1].sysUptime - headers[1].sysUptime == moved
         ends = [headers[-1].sysUptime - int(flow.LAST_SWITCHED) for flow in flows[-records:]]
         assert all(-1_000 <= age <= 3_000 for age in ends)
+
+
+def test_many_templates_are_what_the_load_generator_says() -> None:
+    with inbox() as made:
+        told = load.run(made.getsockname(), load.KINDS["layouts"], 10, 2_000, 0.5, 3, 1, threading.Event())
+        got = drain(made)
+    decoder = Decoder(DecoderSettings(), "test")
+    came_ms = int(time.time() * 1000)
+    decoder.add(Datagrams([host for host, _ in got], [memoryview(payload) for _, payload in got], came_ms))
+    batches = list(iter(decoder.take, None))
+    for name in ("octets", "packets"):
+        assert sum(int(batch.columns[name].sum()) for batch in batches if batch is not None) == told[name]
+    assert sum(len(batch) for batch in batches if batch is not None) == told["flows"] != 0
+    assert decoder.templates() == 3 * 20
+    sets = {int.from_bytes(payload[20:22], "big") for _, payload in got} - {0}
+    assert sets == set(range(256, 276))
 
 
 def test_the_load_generator_is_a_command() -> None:

@@ -1,13 +1,19 @@
 import json
 import os
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
+from crc32c import crc32c
 
 from sinks import ENRICHED_STREAM, RAW_STREAM, BusFull, OffsetGone, segments
+from sinks.codec import decode
+from sinks.delivery import RawHeaders
 from sinks.ownership import AlreadyOwned
+from sinks.schema import RAW
 from sinks.settings import BusSettings
 from sinks.spool import Spool, SpoolError
 
@@ -190,3 +196,64 @@ def test_an_existing_file_is_not_written_again(tmp_path: Path) -> None:
     segments.write_once(tmp_path / "x", b"first")
     segments.write_once(tmp_path / "x", b"second")
     assert (tmp_path / "x").read_bytes() == b"first"
+
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "spool-of-version-2"
+
+
+def test_a_spool_of_an_older_writer_is_read_and_goes_on(tmp_path: Path) -> None:
+    """Made by the last version whose frames had CRC-32 and whose messages wrote each column row by row."""
+    bus = spool(tmp_path, segment_bytes=9_000)
+    folder = bus.log_folder(RAW_STREAM, 0)
+    for base in (0, 2):
+        segments.path_of(folder, base).write_bytes((GOLDEN / f"{base}.segment").read_bytes())
+    producer = bus.producer(RAW_STREAM)
+    last = producer.last(0)
+    assert last is not None and (producer.publish(0, {}, b"new"), last["sequence"]) == (4, "3")
+    assert producer.publish(0, {}, b"newer") == 5  # behind: the segment was full
+    producer.close()
+    consumer = bus.consumer(RAW_STREAM, "g")
+    *old, new, newer = consumer.poll(1 << 30, 0)
+    assert (bytes(new.body), bytes(newer.body)) == (b"new", b"newer")
+    assert [RawHeaders.decode(message.headers).sequence for message in old] == [0, 1, 2, 3]
+    batches = [decode(message.body, RAW) for message in old]
+    assert [row for batch in batches for row in batch.columns["octets"].tolist()] == list(range(12))
+    assert [row for batch in batches for row in batch.text("exporter")] == ["192.0.2.1", "192.0.2.2", "192.0.2.2"] * 4
+    assert batches[3].columns["src_addr"][2].tobytes() == bytes(10) + b"\xff\xff\xc0\x00\x02\x0b"
+    assert batches[0].text("extra") == ["{}"] * 3
+
+
+def test_a_segment_has_the_checksum_its_head_has(tmp_path: Path) -> None:
+    """An older writer, put back, refuses a head it does not know; in a segment whose head it knows it knows all."""
+    bus = spool(tmp_path, segment_bytes=9_000)
+    folder = bus.log_folder(RAW_STREAM, 0)
+    segments.path_of(folder, 2).write_bytes(begin := (GOLDEN / "2.segment").read_bytes()[:8_000])
+    producer = bus.producer(RAW_STREAM)  # message 2 is whole, the next is torn
+    for _ in range(200):
+        producer.publish(0, {}, b"x" * 100)
+    producer.close()
+    older, *newer = [segments.path_of(folder, base).read_bytes() for base in segments.bases(folder)]
+    assert older[:1_000] == begin[:1_000] and newer
+    for data, checksum in ((older, zlib.crc32), *((each, crc32c) for each in newer)):
+        at = 0
+        while at < len(data):
+            length, crc = struct.unpack_from("<II", data, at)
+            assert bool(length >> 31) == (checksum is crc32c)
+            length &= 2**31 - 1
+            assert checksum(data[at + 8 : at + 8 + length]) == crc
+            at += 8 + length
+
+
+def test_bodies_are_compressed_once_readers_stay_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sinks.spool._MEASURE_SECONDS", 0.0)
+    bus = Spool(tmp_path, BusSettings(partitions=1, max_bytes=1_000_000, segment_bytes=10_000), [RAW_STREAM])
+    producer = bus.producer(RAW_STREAM)
+    said = []
+    for _ in range(20):
+        said.append(producer.compression())
+        producer.publish(0, {}, bytes(10_000))
+    # An eighth of the bound, 125,000 octets, and the newest segment's 10,000.
+    assert said == ["none"] * 14 + ["lz4"] * 6
+    bus.trim(RAW_STREAM, 0, 20)
+    assert producer.compression() == "none"
+    producer.close()

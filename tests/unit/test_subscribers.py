@@ -1,9 +1,21 @@
 import hmac
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from enricher.subscribers import KEY_BYTES, KeyFileError, load_or_make_key, sub_id, sub_ids
+from enricher.subscribers import (
+    KEY_BYTES,
+    KeyFileError,
+    changed_ids,
+    key_check,
+    load_key,
+    load_or_make_key,
+    replace_key,
+    sub_id,
+    sub_ids,
+)
+from tests.rekey_rows import USERS, id_of, id_of_unknown
 
 
 # RFC 4231 section 4.3: HMAC-SHA-256 of "what do ya want for nothing?" under "Jefe".
@@ -53,3 +65,31 @@ def test_an_empty_key_file_is_refused(tmp_path: Path) -> None:
     path.touch(0o600)
     with pytest.raises(KeyFileError, match="0 bytes are no key"):
         load_or_make_key(path)
+
+
+def test_ids_of_nobody_known_are_counted_and_hidden_from_the_old_key() -> None:
+    old, new = b"the old key of the tests", b"the new key of the tests"
+    before = sorted(id_of(old, *user) for user in USERS)
+    gone = id_of(old, *USERS[3])
+    expected = {id_of(old, *user): id_of(new, *user) for user in USERS[:3]} | {gone: id_of_unknown(new, gone)}
+    after, unknown = changed_ids(old, new, [*USERS[:3], ("fixed", "never seen", "ipoe")], np.array([0, *before], "u8"))
+    assert after.tolist() == [0, *(expected[number] for number in before)] and unknown == 1
+    assert changed_ids(old, new, USERS, np.array([0], "u8"))[0].tolist() == [0]
+    assert changed_ids(old, new, USERS, np.array([], "u8"))[1] == 0
+    assert changed_ids(old, new, [], np.array(before, "u8"))[1] == 4
+
+
+def test_a_key_is_known_by_its_check_value_which_tells_nothing_of_it() -> None:
+    key = bytes(range(32))
+    assert key_check(key) == hmac.new(key, b"flowtide key check", "sha256").hexdigest()[:16]
+    assert key_check(key) != key_check(key[:-1] + b"x")
+
+
+def test_a_key_takes_the_place_of_another_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "subscriber.key"
+    load_or_make_key(path)
+    replace_key(path, b"another key of the tests")
+    assert load_key(path) == b"another key of the tests" and path.stat().st_mode & 0o777 == 0o600
+    assert [each.name for each in tmp_path.iterdir()] == ["subscriber.key"]
+    with pytest.raises(KeyFileError, match="No such file"):
+        load_key(tmp_path / "none")

@@ -3,7 +3,7 @@
 import pytest
 
 from sinks.kafka_client import KafkaError, Limits, arguments, servers
-from sinks.kafka_topics import Found, judge, wanted
+from sinks.kafka_topics import Found, compacted, judge, judge_compacted, wanted
 from sinks.settings import BusSettings, KafkaSettings
 
 RAW, ENRICHED = wanted(BusSettings(partitions=4), KafkaSettings(topic_prefix="noc.", replication=3, raw_hours=2))
@@ -51,6 +51,30 @@ def test_what_may_hurt_later_is_said(replication: int, configs: dict[str, str], 
     assert errors == []
     assert len(warnings) == 1
     assert says in warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("configs", "says"),
+    [
+        ({"cleanup.policy": "compact"}, []),
+        ({"cleanup.policy": "delete"}, ["--entity-name leases --add-config cleanup.policy=compact"]),
+        ({"cleanup.policy": "compact,delete"}, ["--entity-name leases --add-config cleanup.policy=compact"]),
+        ({}, ["is not compacted"]),
+        ({"cleanup.policy": "compact", "min.insync.replicas": "4"}, ["--add-config min.insync.replicas=2"]),
+    ],
+)
+def test_a_topic_of_states_is_compacted_and_nothing_else(configs: dict[str, str], says: list[str]) -> None:
+    want = compacted("leases", KafkaSettings(replication=3))
+    errors = judge_compacted(want, Found("id", 12, 3, configs))
+    assert len(errors) == len(says)
+    assert all(text in error for text, error in zip(says, errors, strict=True))
+
+
+def test_a_topic_of_states_is_made_without_an_end() -> None:
+    want = compacted("leases", KafkaSettings(replication=3, topic_prefix="noc."))
+    assert "--topic leases --partitions 1 --replication-factor 3 --config cleanup.policy=compact" in want.command
+    assert "retention" not in want.command
+    assert want.configs["min.insync.replicas"] == "2"
 
 
 def test_addresses_of_brokers() -> None:

@@ -101,6 +101,14 @@ export const dashboard = (uid, signal) => ask(`/api/dashboards/${at(uid)}`, { si
 export const variables = (uid, range, signal) => ask(`/api/dashboards/${at(uid)}/variables`, { body: range, signal });
 /** The answers of a panel's queries. */
 export const panel = (uid, id, body, signal) => inTurn(`/api/dashboards/${at(uid)}/panels/${at(id)}`, { body, signal });
+/** What happened in a range, to be marked in a dashboard's charts. */
+export const annotations = (uid, range, signal) => ask(`/api/dashboards/${at(uid)}/annotations`, { body: range, signal });
+/** The alert rules with their states, and silences. */
+export const alerts = (signal) => ask("/api/alerts", { signal });
+/** How many alerts fire, by severity. */
+export const firing = () => ask("/api/alerts/firing");
+/** What happened to alerts lately. */
+export const alertHistory = (signal) => ask("/api/alerts/history", { signal });
 /** The worked queries. */
 export const queries = () => ask("/api/queries");
 /** The answer of a query. */

@@ -7,6 +7,8 @@ import { seriesOf } from "./frames.js";
 import { drawLegend } from "./legend.js";
 import { drawStat } from "./stat.js";
 import { drawTable } from "./table.js";
+import { XYChart } from "./xychart.js";
+import { pointsOf, xyLines } from "./xyfigure.js";
 
 const NOTHING = "No data in this time range";
 
@@ -49,39 +51,36 @@ export function bodyOf(panel) {
     const kept = {};
     return { draw: (frames) => drawTable(panel.place, definition, frames, board.theme, kept) || nothing() };
   }
+  if (definition.type === "xychart") return new XYBody(panel, nothing);
   return definition.type === "timeseries" ? new ChartBody(panel, nothing) : { draw: () => true };
 }
 
-class ChartBody {
-  constructor(panel, nothing) {
+/** A chart with its legend, by which series are hidden. */
+class Drawing {
+  constructor(panel, nothing, chart) {
     this.panel = panel;
     this.nothing = nothing;
     this.hidden = new Set();
-    const { board, definition } = panel;
-    const { placement = "bottom", showLegend = true } = definition.options?.legend ?? {};
-    this.chart = new Chart(definition.title ?? "chart", {
-      zoom: (from, to) => board.zoomTo(from, to), zoomOut: () => board.zoomOut(),
-      hover: (when) => board.hover(when),
-    });
+    this.chart = chart;
+    const { placement = "bottom", showLegend = true } = panel.definition.options?.legend ?? {};
     this.legend = el("div", { class: `legend ${placement}`, tabindex: "-1" });
     this.node = el("div", { class: `with-legend ${placement}` }, this.chart.node, showLegend ? this.legend : null);
   }
 
-  async draw(frames, range) {
-    const { definition, board, place } = this.panel;
-    const lines = linesOf(definition, frames, board.theme);
-    if (!lines.some(({ values }) => values.some((value) => typeof value === "number"))) {
+  /** The lines that are not hidden, with the legend of all; null when there is nothing to draw. */
+  shown(lines, isThere, again) {
+    const { definition, place } = this.panel;
+    if (!lines.some(isThere)) {
       this.chart.lines = [];
-      return this.nothing();
+      this.nothing();
+      return null;
     }
     if (this.node.parentNode !== place) fill(place, this.node);
     drawLegend(this.legend, lines, definition.options?.legend ?? {}, this.hidden, (hidden) => {
       this.hidden = hidden;
-      this.draw(frames, range);
+      again();
     });
-    const shown = lines.filter(({ name }) => !this.hidden.has(name));
-    await this.chart.draw(shown, range, definition.options?.tooltip?.sort);
-    return true;
+    return lines.filter(({ name }) => !this.hidden.has(name));
   }
 
   mark(when) {
@@ -90,5 +89,38 @@ class ChartBody {
 
   close() {
     this.chart.close();
+  }
+}
+
+class ChartBody extends Drawing {
+  constructor(panel, nothing) {
+    const { board, definition } = panel;
+    super(panel, nothing, new Chart(definition.title ?? "chart", {
+      zoom: (from, to) => board.zoomTo(from, to), zoomOut: () => board.zoomOut(),
+      hover: (when) => board.hover(when),
+    }));
+  }
+
+  async draw(frames, range) {
+    const { definition, board } = this.panel;
+    const shown = this.shown(linesOf(definition, frames, board.theme),
+      ({ values }) => values.some((value) => typeof value === "number"), () => this.draw(frames, range));
+    if (shown) await this.chart.draw(shown, range, definition.options?.tooltip?.sort, board.marks);
+    return shown !== null;
+  }
+}
+
+class XYBody extends Drawing {
+  constructor(panel, nothing) {
+    super(panel, nothing, new XYChart(panel.definition.title ?? "chart"));
+  }
+
+  async draw(frames) {
+    const { definition, board } = this.panel;
+    // A week or direction of which nothing is known is no series.
+    const lines = xyLines(definition, frames, board.theme).filter((line) => pointsOf(line).length);
+    const shown = this.shown(lines, () => true, () => this.draw(frames));
+    if (shown) await this.chart.draw(shown);
+    return shown !== null;
   }
 }

@@ -5,12 +5,14 @@ import { announce, el } from "./dom.js";
 import { colorOf } from "./colors.js";
 import { figure } from "./figure.js";
 import { nearest } from "./lines.js";
+import { marksAt } from "./marks.js";
 import { plotly } from "./plot.js";
 import { placeTip, tipRows } from "./tip.js";
 import { isoTime } from "./units.js";
 
-const CONFIG = { staticPlot: true, displayModeBar: false, responsive: false, doubleClick: false, showTips: false };
+export const CONFIG = { staticPlot: true, displayModeBar: false, responsive: false, doubleClick: false, showTips: false };
 const DRAG_PX = 6; // less is a click
+const NEAR_PX = 5; // so near a mark's line is pointed at
 
 /** @typedef {{zoom: (from: number, to: number) => void, zoomOut: () => void, hover: (when: number|null) => void}} Acts */
 
@@ -25,6 +27,7 @@ export class Chart {
     this.layer = el("div", { class: "layer", tabindex: "0", role: "application", "aria-roledescription": "chart" });
     this.node = el("div", { class: "chart" }, this.plot, this.cross, this.selection, this.layer);
     this.lines = [];
+    this.marks = [];
     this.drawn = null;
     this.at = null;
     this.drag = null;
@@ -35,8 +38,8 @@ export class Chart {
   }
 
   /** Draw these lines over a range of time; resolves once they are seen. */
-  async draw(lines, range, sort) {
-    Object.assign(this, { lines, range, sort });
+  async draw(lines, range, sort, marks = []) {
+    Object.assign(this, { lines, range, sort, marks });
     const words = lines.length === 1 ? "1 series" : `${lines.length} series`;
     this.layer.setAttribute("aria-label", `${this.title}: ${words}. Arrow keys read values, with shift they select, `
       + "enter zooms, minus zooms out.");
@@ -54,7 +57,7 @@ export class Chart {
     const theme = document.documentElement.dataset.theme;
     const made = figure(this.lines, {
       ...this.range, width: Math.floor(width), height: Math.floor(height), font: parseFloat(style.fontSize),
-      ink: value("--muted"), grid: value("--grid"), ground: value("--panel"), colorOf: (name) => colorOf(name, theme),
+      marks: this.marks, ink: value("--muted"), grid: value("--grid"), ground: value("--panel"), colorOf: (name) => colorOf(name, theme),
     });
     made.layout.font.family = style.fontFamily;
     this.drawn = { ...made, width: Math.floor(width), height: Math.floor(height) };
@@ -121,7 +124,12 @@ export class Chart {
   _look(when, clientX, clientY) {
     const snapped = this._snapped(when);
     this.acts.hover(snapped);
-    placeTip(tipRows(this.lines, snapped, this.sort), isoTime(snapped), clientX, clientY);
+    placeTip(tipRows(this.lines, snapped, this.sort), isoTime(snapped), clientX, clientY, this._marksAt(when));
+  }
+
+  /** What is marked at a time, or within a few pixels of it. */
+  _marksAt(when) {
+    return marksAt(this.marks, when, ((this.range.to - this.range.from) / this._inside().width) * NEAR_PX);
   }
 
   _leave() {
@@ -198,7 +206,8 @@ export class Chart {
     this._look(when, box.left + this._pixel(when), box.top + box.height / 3);
     if (this.drag) this._showSelection(this.drag.since, when);
     const said = tipRows(this.lines, when, this.sort).slice(0, 5).map(({ name, text }) => `${name} ${text}`);
-    announce(`${isoTime(when)}: ${said.join(", ") || "no values"}`);
+    const marked = this._marksAt(when).map(({ title }) => title);
+    announce(`${isoTime(when)}: ${[...said, ...marked].join(", ") || "no values"}`);
   }
 }
 

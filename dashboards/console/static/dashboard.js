@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { Panel } from "./panel.js";
 import { ALL, variableControl, wordsOf } from "./variables.js";
 import { el, fill } from "./dom.js";
+import { marksOf } from "./marks.js";
 import { buildGrid, partsOf, rowsOf } from "./grid.js";
 import { dragged, intervalMs, isLive, resolveRange, shifted, zoomedOut } from "./time.js";
 
@@ -17,10 +18,12 @@ export class Dashboard {
   constructor(definition, state, shell) {
     Object.assign(this, { definition, state, shell, uid: definition.uid });
     this.variables = new Map();
+    this.marks = [];
     this.controls = [];
     this.variableBar = el("div", { class: "variables", role: "group", "aria-label": "Filters", hidden: true });
     this.root = el("div", { class: "dashboard" });
-    this.node = el("div", {}, this.variableBar, this.root);
+    this.marksProblem = el("p", { class: "marks-problem note", role: "status", hidden: true });
+    this.node = el("div", {}, this.variableBar, this.marksProblem, this.root);
     this.panels = new Map();
     this.visible = new Set();
     this.stop = new AbortController();
@@ -34,6 +37,7 @@ export class Dashboard {
     buildGrid(this.root, definition.panels, (panel) => this._add(panel), () => this.refresh());
     this._show();
     this.fetchVariables();
+    this.fetchMarks();
   }
 
   get theme() {
@@ -138,6 +142,32 @@ export class Dashboard {
     this.range = { from: Math.round(range.from), to: Math.round(range.to) };
   }
 
+  /** Ask what happened in the range; the charts that are drawn already get it when it comes. */
+  async fetchMarks() {
+    if (!(this.definition.annotations?.list ?? []).length || this.askingMarks === this.stop.signal) return;
+    const { signal } = this.stop;
+    this.askingMarks = signal;
+    try {
+      const { annotations, to } = await api.annotations(this.uid, this.range, signal);
+      if (signal.aborted) return;
+      const marks = marksOf(annotations, to);
+      this._sayMarks(annotations.find(({ error }) => error)?.error);
+      if (JSON.stringify(marks) === JSON.stringify(this.marks)) return;
+      this.marks = marks;
+      for (const panel of this.panels.values()) if (panel.definition.type === "timeseries") panel.show();
+    } catch (problem) {
+      // A store that is silent is told by the panels.
+      if (!signal.aborted && !problem.isDown) this._sayMarks(problem.message);
+    } finally {
+      if (this.askingMarks === signal) this.askingMarks = null;
+    }
+  }
+
+  _sayMarks(problem) {
+    this.marksProblem.hidden = !problem;
+    if (problem) this.marksProblem.textContent = `Alerts cannot be marked in the charts: ${problem}`;
+  }
+
   /** The address has changed. */
   update(state) {
     const asked = (one) => JSON.stringify([one.from, one.to, one.variables]);
@@ -174,6 +204,7 @@ export class Dashboard {
       this._setRange();
       this.round += 1;
       if (this.askedVariables === false) this.fetchVariables();
+      this.fetchMarks();
     }
     this._schedule();
     const { stop, round } = this;
@@ -181,7 +212,8 @@ export class Dashboard {
     const due = [...this.panels].filter(([node, panel]) => this.visible.has(node) && panel.asks && panel.shownFor !== key)
       .map(([, panel]) => panel);
     // Numbers and tables need no drawing library: they come first.
-    due.sort((a, b) => Number(a.definition.type === "timeseries") - Number(b.definition.type === "timeseries"));
+    const isDrawn = ({ definition }) => definition.type === "timeseries" || definition.type === "xychart";
+    due.sort((a, b) => Number(isDrawn(a)) - Number(isDrawn(b)));
     if (!due.length) return;
     const began = performance.now();
     this.rounds += 1;

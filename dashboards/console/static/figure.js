@@ -2,6 +2,7 @@
 
 import { faded, readable } from "./colors.js";
 import { bandsOf, edge, lonely, outline, stackOf } from "./lines.js";
+import { markShapes } from "./marks.js";
 import { tickTexts, timeScale, valueScale } from "./ticks.js";
 
 const LETTER = 0.56; // width of a digit in the fonts of the page, of its height
@@ -12,7 +13,7 @@ const DASHES = { dash: "8px,6px", dot: "2px,4px", square: "2px,4px" };
 /**
  * @param {Line[]} lines
  * @param {{from: number, to: number, width: number, height: number, font: number, ink: string, grid: string,
- *   ground: string}} frame
+ *   ground: string, marks?: import("./marks.js").Mark[]}} frame
  */
 export function figure(lines, frame) {
   const bands = bandsOf(lines);
@@ -40,7 +41,7 @@ export function figure(lines, frame) {
     xaxis: { ...bare, type: "linear", range: [frame.from, frame.to], tickvals: time.values, ticktext: time.texts,
       showgrid: true, gridcolor: faded(frame.grid, 0.5), ticks: "", tickangle: 0,
       ticklabelstandoff: 4 },
-    shapes: thresholdLines(lines, axes.y, frame),
+    shapes: [...markShapes(frame.marks ?? [], frame), ...thresholdLines(lines, axes.y, frame)],
   };
   for (const [name, axis] of Object.entries(axes)) {
     layout[name === "y" ? "yaxis" : "yaxis2"] = {

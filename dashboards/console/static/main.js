@@ -1,6 +1,8 @@
 // The shell: the bar, the address, and the page that the address names.
 
 import * as api from "./api.js";
+import { AlertsPage } from "./alertspage.js";
+import { Badge } from "./badge.js";
 import { Dashboard } from "./dashboard.js";
 import { announce, el, fill, iconButton } from "./dom.js";
 import { Indicator } from "./freshness.js";
@@ -22,6 +24,7 @@ class Shell {
     this.content = document.getElementById("content");
     this.indicator = new Indicator();
     this.facts = null;
+    this.badge = new Badge();
     this._bar();
     addEventListener("popstate", () => {
       closePopup();
@@ -91,13 +94,15 @@ class Shell {
   _tabs() {
     const focused = this.tabs.contains(document.activeElement);
     const entries = [...this.menu.map(({ uid, title, description }) => ({ page: "dashboard", uid, title, description })),
+      { page: "alerts", uid: "", title: "Alerts", description: "What fires, what cannot be judged, and what happened lately" },
       { page: "sql", uid: "", title: "SQL", description: "Worked queries, and questions of your own" }];
     fill(this.tabs, entries.map(({ page, uid, title, description }) => {
       const here = page === this.state.page && uid === this.state.uid;
       // The range goes along: who looks at last night wants the other dashboards of last night.
       const { from, to, theme } = this.state;
       const target = writeAddress({ page, uid, from, to, refresh: null, variables: {}, theme, wall: false, view: null });
-      return el("a", { href: target, class: "tab", title: description || null, "aria-current": here ? "page" : null }, title);
+      return el("a", { href: target, class: "tab", title: description || null, "aria-current": here ? "page" : null }, title,
+        page === "alerts" ? this.badge.node : null);
     }));
     if (focused) this.tabs.querySelector("[aria-current]")?.focus();
   }
@@ -108,7 +113,7 @@ class Shell {
     if (!anchor || event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
     const url = new URL(anchor.href, location.href);
     const ours = url.origin === location.origin && !anchor.hasAttribute("download") && !anchor.target
-      && (/^\/d\//.test(url.pathname) || url.pathname === "/sql" || url.pathname === "/");
+      && (/^\/d\//.test(url.pathname) || url.pathname === "/sql" || url.pathname === "/alerts" || url.pathname === "/");
     if (!ours || anchor.classList.contains("skip")) return;
     event.preventDefault();
     document.querySelectorAll("dialog[open]").forEach((box) => box.close());
@@ -171,10 +176,11 @@ class Shell {
     [this.page, this.facts] = [null, null];
     const { page, uid } = this.state;
     document.body.classList.toggle("on-sql", page === "sql");
-    if (page === "sql") {
+    if (page !== "dashboard") {
       document.body.classList.remove("wall");
-      this.page = new SqlPage(this.state);
-      return void fill(this.content, this.page.node);
+      this.page = page === "sql" ? new SqlPage(this.state) : new AlertsPage(this.badge);
+      fill(this.content, this.page.node);
+      return void scrollTo(0, 0);
     }
     try {
       const definition = await api.dashboard(uid);

@@ -9,7 +9,7 @@ import { isoClock } from "./units.js";
 import { textNodes } from "./textpanel.js";
 import { writeQueryLink } from "./state.js";
 
-const ASKS = new Set(["timeseries", "stat", "table"]);
+const ASKS = new Set(["timeseries", "stat", "table", "xychart"]);
 
 export class Panel {
   /** @param {import("./dashboard.js").Dashboard} board */

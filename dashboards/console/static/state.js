@@ -1,9 +1,11 @@
 // What the address bar holds.  A link to it shows the same thing to someone else; nothing else is remembered.
 
 /**
- * @typedef {{page: "dashboard"|"sql", uid: string, from: string, to: string, refresh: string|null,
+ * @typedef {{page: "dashboard"|"sql"|"alerts", uid: string, from: string, to: string, refresh: string|null,
  *   variables: Record<string, string[]>, theme: ""|"dark"|"light", wall: boolean, view: number|null}} State
  */
+
+const PAGES = { "/sql": "sql", "/alerts": "alerts" };
 
 export const REFRESH = ["", "5s", "10s", "30s", "1m"];
 
@@ -22,7 +24,7 @@ export function readAddress(path, search) {
   const theme = fields.get("theme");
   const view = Number(fields.get("view"));
   return {
-    page: path.replace(/\/$/, "") === "/sql" ? "sql" : "dashboard",
+    page: PAGES[path.replace(/\/$/, "")] ?? "dashboard",
     uid: found ? decoded(found[1]) : "",
     from: fields.get("from") ?? "",
     to: fields.get("to") ?? "",
@@ -56,7 +58,7 @@ export function writeAddress(state) {
     if (state.wall) fields.set("wall", "1");
   }
   if (state.theme) fields.set("theme", state.theme);
-  const path = state.page === "sql" ? "/sql" : `/d/${encodeURIComponent(state.uid)}`;
+  const path = state.page !== "dashboard" ? `/${state.page}` : `/d/${encodeURIComponent(state.uid)}`;
   const query = fields.toString();
   return query ? `${path}?${query}` : path;
 }

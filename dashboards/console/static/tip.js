@@ -4,6 +4,7 @@ import { el, fill } from "./dom.js";
 import { nearest } from "./lines.js";
 import { format } from "./units.js";
 
+const MOST_MARKS = 3;
 const MOST = 20; // rows; more would not fit beside the pointer
 
 let box = null;
@@ -22,7 +23,7 @@ export function tipRows(lines, when, sort) {
 }
 
 /** Show the rows beside the pointer; null hides the box. */
-export function placeTip(rows, title, x, y) {
+export function placeTip(rows, title, x, y, marks = []) {
   if (!box) {
     box = el("div", { class: "tip", hidden: true, "aria-hidden": "true" });
     document.body.append(box);
@@ -33,7 +34,9 @@ export function placeTip(rows, title, x, y) {
     el("td", {}, el("span", { class: "swatch", style: { background: color } }), name), el("td", { class: "number" }, text)));
   fill(box, el("p", {}, title), el("table", {}, el("tbody", {}, shown)),
     rows.length > MOST ? el("p", {}, `and ${rows.length - MOST} more`) : null,
-    rows.length ? null : el("p", {}, "no values"));
+    rows.length ? null : el("p", {}, "no values"), marks.slice(0, MOST_MARKS).map(({ title: name, text, spanWords }) => el("div",
+      { class: "tip-mark" }, el("strong", {}, name), el("p", {}, spanWords), el("p", {}, text))),
+    marks.length > MOST_MARKS ? el("p", {}, `and ${marks.length - MOST_MARKS} more marks`) : null);
   const { width, height } = box.getBoundingClientRect();
   const left = x + 16 + width > innerWidth ? Math.max(4, x - 16 - width) : x + 16;
   box.style.left = `${left}px`;

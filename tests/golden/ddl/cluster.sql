@@ -1762,3 +1762,454 @@ FROM
 WHERE volume_source = if(mapContains(chosen, concat(u.service, '/', u.access)), chosen[concat(u.service, '/', u.access)],
     if(u.service = 'mobile' OR u.access = 'ipoe', 'accounting', 'netflow'))
 GROUP BY day, sub_id, service, segment, access, volume_source;
+
+-- 0014 alerts
+
+CREATE TABLE IF NOT EXISTS alert_history ON CLUSTER c
+(
+    time DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
+    uid LowCardinality(String),
+    rule LowCardinality(String),
+    title LowCardinality(String),
+    severity LowCardinality(String),
+    state LowCardinality(String),
+    labels Map(String, String),
+    values Map(String, Float64),
+    summary String,
+    reason String,
+    started DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1))
+)
+ENGINE = ReplicatedMergeTree('/clickhouse/tables/{shard}/{database}/alert_history', '{replica}')
+PARTITION BY toYYYYMM(time, 'Asia/Tokyo')
+ORDER BY (time, uid)
+SETTINGS default_compression_codec = 'ZSTD(1)', replicated_deduplication_window = 100000, replicated_deduplication_window_seconds = 604800, ttl_only_drop_parts = 1, materialize_ttl_recalculate_only = 1;
+
+CREATE TABLE IF NOT EXISTS flowtide_all.alert_history ON CLUSTER c AS flowtide.alert_history
+ENGINE = Distributed(c, flowtide, alert_history);
+
+-- 0015 report
+
+CREATE TABLE IF NOT EXISTS report_week ON CLUSTER c
+(
+    monday Date,
+    service LowCardinality(String),
+    origin LowCardinality(String),
+    made DateTime64(6, 'UTC'),
+    until Date,
+    label String,
+    method LowCardinality(String),
+    zone LowCardinality(String),
+    school_week UInt8,
+    hours UInt16,
+    missing_hours Array(DateTime('UTC')),
+    octets Int64,
+    unmatched_octets Int64,
+    sampling Float64,
+    packets Int64,
+    facts String,
+    checksum String
+)
+ENGINE = ReplicatedMergeTree('/clickhouse/tables/all/{database}/report_week', '{shard}-{replica}')
+ORDER BY (monday, service, origin, made)
+SETTINGS default_compression_codec = 'ZSTD(1)', replicated_deduplication_window = 100000, replicated_deduplication_window_seconds = 604800, ttl_only_drop_parts = 1, materialize_ttl_recalculate_only = 1;
+
+CREATE OR REPLACE VIEW flowtide_all.report_week ON CLUSTER c AS SELECT * FROM flowtide.report_week;
+
+CREATE TABLE IF NOT EXISTS report_week_hour ON CLUSTER c
+(
+    monday Date,
+    service LowCardinality(String),
+    origin LowCardinality(String),
+    made DateTime64(6, 'UTC'),
+    hour UInt16,
+    kind LowCardinality(String),
+    segment LowCardinality(String),
+    access LowCardinality(String),
+    ip_version UInt8,
+    direction UInt8,
+    bucket LowCardinality(String),
+    volume_source LowCardinality(String),
+    profile LowCardinality(String),
+    octets Int64 CODEC(T64, ZSTD(1))
+)
+ENGINE = ReplicatedMergeTree('/clickhouse/tables/all/{database}/report_week_hour', '{shard}-{replica}')
+ORDER BY (monday, service, origin, made, kind, segment, access, ip_version, direction, bucket, volume_source, hour)
+SETTINGS default_compression_codec = 'ZSTD(1)', replicated_deduplication_window = 100000, replicated_deduplication_window_seconds = 604800, ttl_only_drop_parts = 1, materialize_ttl_recalculate_only = 1;
+
+CREATE OR REPLACE VIEW flowtide_all.report_week_hour ON CLUSTER c AS SELECT * FROM flowtide.report_week_hour;
+
+CREATE TABLE IF NOT EXISTS report_week_user ON CLUSTER c
+(
+    monday Date,
+    service LowCardinality(String),
+    origin LowCardinality(String),
+    made DateTime64(6, 'UTC'),
+    direction UInt8,
+    seen UInt64,
+    users UInt64,
+    zero UInt64,
+    octets Int64,
+    mean Float64,
+    median Float64,
+    mode Nullable(Float64),
+    top10 Nullable(Float64),
+    top1 Nullable(Float64),
+    bins Array(Int16),
+    numbers Array(UInt64),
+    sample Array(Int64),
+    packets Int64,
+    sampled_octets Int64
+)
+ENGINE = ReplicatedMergeTree('/clickhouse/tables/all/{database}/report_week_user', '{shard}-{replica}')
+ORDER BY (monday, service, origin, made, direction)
+SETTINGS default_compression_codec = 'ZSTD(1)', replicated_deduplication_window = 100000, replicated_deduplication_window_seconds = 604800, ttl_only_drop_parts = 1, materialize_ttl_recalculate_only = 1;
+
+CREATE OR REPLACE VIEW flowtide_all.report_week_user ON CLUSTER c AS SELECT * FROM flowtide.report_week_user;
+
+CREATE TABLE IF NOT EXISTS report_week_port ON CLUSTER c
+(
+    monday Date,
+    service LowCardinality(String),
+    origin LowCardinality(String),
+    made DateTime64(6, 'UTC'),
+    access LowCardinality(String),
+    ip_version UInt8,
+    proto UInt8,
+    port Int32,
+    octets Int64 CODEC(T64, ZSTD(1)),
+    packets Int64 CODEC(T64, ZSTD(1)),
+    share Float64
+)
+ENGINE = ReplicatedMergeTree('/clickhouse/tables/all/{database}/report_week_port', '{shard}-{replica}')
+ORDER BY (monday, service, origin, made, access, ip_version, proto, port)
+SETTINGS default_compression_codec = 'ZSTD(1)', replicated_deduplication_window = 100000, replicated_deduplication_window_seconds = 604800, ttl_only_drop_parts = 1, materialize_ttl_recalculate_only = 1;
+
+CREATE OR REPLACE VIEW flowtide_all.report_week_port ON CLUSTER c AS SELECT * FROM flowtide.report_week_port;
+
+CREATE OR REPLACE VIEW v_report_week ON CLUSTER c AS
+SELECT
+    w.monday AS monday,
+    w.service AS service,
+    w.origin AS origin,
+    w.made AS made,
+    w.until AS until,
+    if(w.label = '', toString(w.monday), w.label) AS label,
+    w.method AS method,
+    w.zone AS zone,
+    w.school_week AS school_week,
+    w.hours AS hours,
+    w.missing_hours AS missing_hours,
+    w.octets AS octets,
+    w.unmatched_octets AS unmatched_octets,
+    w.sampling AS sampling,
+    w.packets AS packets,
+    w.facts AS facts,
+    w.checksum AS checksum
+FROM report_week AS w
+WHERE (w.monday, w.service, w.origin, w.made) IN (
+    SELECT monday, service, origin, max(made) FROM report_week GROUP BY monday, service, origin);
+
+CREATE OR REPLACE VIEW flowtide_all.v_report_week ON CLUSTER c AS
+SELECT
+    w.monday AS monday,
+    w.service AS service,
+    w.origin AS origin,
+    w.made AS made,
+    w.until AS until,
+    if(w.label = '', toString(w.monday), w.label) AS label,
+    w.method AS method,
+    w.zone AS zone,
+    w.school_week AS school_week,
+    w.hours AS hours,
+    w.missing_hours AS missing_hours,
+    w.octets AS octets,
+    w.unmatched_octets AS unmatched_octets,
+    w.sampling AS sampling,
+    w.packets AS packets,
+    w.facts AS facts,
+    w.checksum AS checksum
+FROM flowtide_all.report_week AS w
+WHERE (w.monday, w.service, w.origin, w.made) IN (
+    SELECT monday, service, origin, max(made) FROM flowtide_all.report_week GROUP BY monday, service, origin);
+
+CREATE OR REPLACE VIEW v_report_week_hour ON CLUSTER c AS
+SELECT
+    h.monday AS monday,
+    h.service AS service,
+    h.origin AS origin,
+    h.hour AS hour,
+    h.kind AS kind,
+    h.segment AS segment,
+    h.access AS access,
+    h.ip_version AS ip_version,
+    transform(h.direction, [0, 1, 2], ['both', 'in', 'out'], '?') AS direction,
+    h.bucket AS bucket,
+    h.volume_source AS volume_source,
+    h.profile AS profile,
+    h.octets AS octets
+FROM report_week_hour AS h
+WHERE (h.monday, h.service, h.origin, h.made) IN (
+    SELECT monday, service, origin, max(made) FROM report_week GROUP BY monday, service, origin);
+
+CREATE OR REPLACE VIEW flowtide_all.v_report_week_hour ON CLUSTER c AS
+SELECT
+    h.monday AS monday,
+    h.service AS service,
+    h.origin AS origin,
+    h.hour AS hour,
+    h.kind AS kind,
+    h.segment AS segment,
+    h.access AS access,
+    h.ip_version AS ip_version,
+    transform(h.direction, [0, 1, 2], ['both', 'in', 'out'], '?') AS direction,
+    h.bucket AS bucket,
+    h.volume_source AS volume_source,
+    h.profile AS profile,
+    h.octets AS octets
+FROM flowtide_all.report_week_hour AS h
+WHERE (h.monday, h.service, h.origin, h.made) IN (
+    SELECT monday, service, origin, max(made) FROM flowtide_all.report_week GROUP BY monday, service, origin);
+
+CREATE OR REPLACE VIEW v_report_week_user ON CLUSTER c AS
+SELECT
+    u.monday AS monday,
+    u.service AS service,
+    u.origin AS origin,
+    transform(u.direction, [1, 2], ['in', 'out'], '?') AS direction,
+    u.seen AS seen,
+    u.users AS users,
+    u.zero AS zero,
+    u.octets AS octets,
+    u.mean AS mean,
+    u.median AS median,
+    u.mode AS mode,
+    u.top10 AS top10,
+    u.top1 AS top1,
+    u.bins AS bins,
+    u.numbers AS numbers,
+    u.sample AS sample,
+    u.packets AS packets,
+    u.sampled_octets AS sampled_octets
+FROM report_week_user AS u
+WHERE (u.monday, u.service, u.origin, u.made) IN (
+    SELECT monday, service, origin, max(made) FROM report_week GROUP BY monday, service, origin);
+
+CREATE OR REPLACE VIEW flowtide_all.v_report_week_user ON CLUSTER c AS
+SELECT
+    u.monday AS monday,
+    u.service AS service,
+    u.origin AS origin,
+    transform(u.direction, [1, 2], ['in', 'out'], '?') AS direction,
+    u.seen AS seen,
+    u.users AS users,
+    u.zero AS zero,
+    u.octets AS octets,
+    u.mean AS mean,
+    u.median AS median,
+    u.mode AS mode,
+    u.top10 AS top10,
+    u.top1 AS top1,
+    u.bins AS bins,
+    u.numbers AS numbers,
+    u.sample AS sample,
+    u.packets AS packets,
+    u.sampled_octets AS sampled_octets
+FROM flowtide_all.report_week_user AS u
+WHERE (u.monday, u.service, u.origin, u.made) IN (
+    SELECT monday, service, origin, max(made) FROM flowtide_all.report_week GROUP BY monday, service, origin);
+
+CREATE OR REPLACE VIEW v_report_week_port ON CLUSTER c AS
+SELECT
+    p.monday AS monday,
+    p.service AS service,
+    p.origin AS origin,
+    p.access AS access,
+    p.ip_version AS ip_version,
+    p.proto AS proto,
+    transform(p.proto, [0, 1, 4, 6, 17, 41, 47, 50, 58, 255],
+        ['all', 'icmp', 'ipip', 'tcp', 'udp', 'ipv6', 'gre', 'esp', 'icmp6', 'other'], toString(p.proto)) AS protocol,
+    multiIf(p.port = -1, protocol, p.port = -2, concat(protocol, '/<1024'), p.port = -3, concat(protocol, '/>=1024'),
+        concat(protocol, '/', toString(p.port))) AS port,
+    p.octets AS octets,
+    p.packets AS sampled_packets,
+    p.share AS share
+FROM report_week_port AS p
+WHERE (p.monday, p.service, p.origin, p.made) IN (
+    SELECT monday, service, origin, max(made) FROM report_week GROUP BY monday, service, origin);
+
+CREATE OR REPLACE VIEW flowtide_all.v_report_week_port ON CLUSTER c AS
+SELECT
+    p.monday AS monday,
+    p.service AS service,
+    p.origin AS origin,
+    p.access AS access,
+    p.ip_version AS ip_version,
+    p.proto AS proto,
+    transform(p.proto, [0, 1, 4, 6, 17, 41, 47, 50, 58, 255],
+        ['all', 'icmp', 'ipip', 'tcp', 'udp', 'ipv6', 'gre', 'esp', 'icmp6', 'other'], toString(p.proto)) AS protocol,
+    multiIf(p.port = -1, protocol, p.port = -2, concat(protocol, '/<1024'), p.port = -3, concat(protocol, '/>=1024'),
+        concat(protocol, '/', toString(p.port))) AS port,
+    p.octets AS octets,
+    p.packets AS sampled_packets,
+    p.share AS share
+FROM flowtide_all.report_week_port AS p
+WHERE (p.monday, p.service, p.origin, p.made) IN (
+    SELECT monday, service, origin, max(made) FROM flowtide_all.report_week GROUP BY monday, service, origin);
+
+CREATE OR REPLACE VIEW v_volume_month ON CLUSTER c DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
+WITH
+    (
+        SELECT mapFromArrays(groupArray(scope), groupArray(told))
+        FROM
+        (
+            SELECT substring(name, length('volume_source:') + 1) AS scope, argMax(value, made) AS told
+            FROM setting
+            WHERE startsWith(name, 'volume_source:')
+            GROUP BY name
+        )
+        WHERE told != ''
+    ) AS chosen
+SELECT
+    d.month AS month,
+    d.service AS service,
+    d.segment AS segment,
+    d.access AS access,
+    transform(d.direction, [1, 2], ['in', 'out'], '?') AS direction,
+    d.volume_source AS volume_source,
+    sum(d.octets_) AS octets,
+    any(d.days) AS days_told
+FROM
+(
+    SELECT
+        toStartOfMonth(u.day) AS month, u.service AS service, u.segment AS segment, u.access AS access,
+        u.direction AS direction, u.volume_source AS volume_source, sum(u.octets) AS octets_,
+        uniqExact(u.day) OVER (PARTITION BY month, service, access, volume_source) AS days
+    FROM
+    (
+        SELECT
+            toDate(r.time, 'Asia/Tokyo') AS day, r.service AS service, r.segment AS segment, r.access AS access,
+            r.direction AS direction, 'netflow' AS volume_source, r.octets_est AS octets
+        FROM bucket_1h AS r
+        WHERE r.service != '' AND r.direction IN (1, 2)
+        UNION ALL
+        SELECT
+            a.day, a.service, a.segment, a.access, side.1 AS direction, 'accounting', side.2 AS octets
+        FROM accounting_1d AS a
+        ARRAY JOIN [(toUInt8(1), a.in_octets), (toUInt8(2), a.out_octets)] AS side
+        WHERE (a.day, a.source, a.made) IN (SELECT day, source, max(made) FROM accounting_import GROUP BY day, source)
+    ) AS u
+    WHERE volume_source = if(mapContains(chosen, concat(u.service, '/', u.access)),
+        chosen[concat(u.service, '/', u.access)],
+        if(u.service = 'mobile' OR u.access = 'ipoe', 'accounting', 'netflow'))
+    GROUP BY u.day, month, service, segment, access, direction, volume_source
+) AS d
+GROUP BY month, service, segment, access, direction, volume_source;
+
+CREATE OR REPLACE VIEW flowtide_all.v_volume_month ON CLUSTER c DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
+WITH
+    (
+        SELECT mapFromArrays(groupArray(scope), groupArray(told))
+        FROM
+        (
+            SELECT substring(name, length('volume_source:') + 1) AS scope, argMax(value, made) AS told
+            FROM flowtide_all.setting
+            WHERE startsWith(name, 'volume_source:')
+            GROUP BY name
+        )
+        WHERE told != ''
+    ) AS chosen
+SELECT
+    d.month AS month,
+    d.service AS service,
+    d.segment AS segment,
+    d.access AS access,
+    transform(d.direction, [1, 2], ['in', 'out'], '?') AS direction,
+    d.volume_source AS volume_source,
+    sum(d.octets_) AS octets,
+    any(d.days) AS days_told
+FROM
+(
+    SELECT
+        toStartOfMonth(u.day) AS month, u.service AS service, u.segment AS segment, u.access AS access,
+        u.direction AS direction, u.volume_source AS volume_source, sum(u.octets) AS octets_,
+        uniqExact(u.day) OVER (PARTITION BY month, service, access, volume_source) AS days
+    FROM
+    (
+        SELECT
+            toDate(r.time, 'Asia/Tokyo') AS day, r.service AS service, r.segment AS segment, r.access AS access,
+            r.direction AS direction, 'netflow' AS volume_source, r.octets_est AS octets
+        FROM flowtide_all.bucket_1h AS r
+        WHERE r.service != '' AND r.direction IN (1, 2)
+        UNION ALL
+        SELECT
+            a.day, a.service, a.segment, a.access, side.1 AS direction, 'accounting', side.2 AS octets
+        FROM flowtide_all.accounting_1d AS a
+        ARRAY JOIN [(toUInt8(1), a.in_octets), (toUInt8(2), a.out_octets)] AS side
+        WHERE (a.day, a.source, a.made) IN (SELECT day, source, max(made) FROM flowtide_all.accounting_import GROUP BY day, source)
+    ) AS u
+    WHERE volume_source = if(mapContains(chosen, concat(u.service, '/', u.access)),
+        chosen[concat(u.service, '/', u.access)],
+        if(u.service = 'mobile' OR u.access = 'ipoe', 'accounting', 'netflow'))
+    GROUP BY u.day, month, service, segment, access, direction, volume_source
+) AS d
+GROUP BY month, service, segment, access, direction, volume_source;
+
+-- 0016 merges
+
+ALTER TABLE flows ON CLUSTER c MODIFY SETTING auto_statistics_types = '', merge_selector_base = 50, min_parts_to_merge_at_once = 0;
+
+ALTER TABLE bucket_1m ON CLUSTER c MODIFY SETTING auto_statistics_types = '', merge_selector_base = 20;
+
+ALTER TABLE bucket_5m ON CLUSTER c MODIFY SETTING auto_statistics_types = '', merge_selector_base = 20;
+
+ALTER TABLE bucket_1h ON CLUSTER c MODIFY SETTING auto_statistics_types = '', merge_selector_base = 20;
+
+ALTER TABLE bucket_end_5m ON CLUSTER c MODIFY SETTING auto_statistics_types = '', merge_selector_base = 20;
+
+ALTER TABLE port_1h ON CLUSTER c MODIFY SETTING auto_statistics_types = '', merge_selector_base = 20;
+
+ALTER TABLE port_1d ON CLUSTER c MODIFY SETTING auto_statistics_types = '', merge_selector_base = 20;
+
+ALTER TABLE subscriber_1d ON CLUSTER c MODIFY SETTING auto_statistics_types = '', merge_selector_base = 20;
+
+ALTER TABLE interface_1m ON CLUSTER c MODIFY SETTING auto_statistics_types = '', merge_selector_base = 20;
+
+ALTER TABLE exporter_1m ON CLUSTER c MODIFY SETTING auto_statistics_types = '', merge_selector_base = 20;
+
+ALTER TABLE talker_5m ON CLUSTER c MODIFY SETTING auto_statistics_types = '', merge_selector_base = 20;
+
+ALTER TABLE as_5m ON CLUSTER c MODIFY SETTING auto_statistics_types = '', merge_selector_base = 20;
+
+ALTER TABLE lease_coverage_5m ON CLUSTER c MODIFY SETTING auto_statistics_types = '', merge_selector_base = 20;
+
+ALTER TABLE exporter_health_1m ON CLUSTER c MODIFY SETTING auto_statistics_types = '', merge_selector_base = 20;
+
+ALTER TABLE stage_1m ON CLUSTER c MODIFY SETTING auto_statistics_types = '', merge_selector_base = 20;
+
+ALTER TABLE audit_1m ON CLUSTER c MODIFY SETTING auto_statistics_types = '', merge_selector_base = 20;
+
+ALTER TABLE flow_range ON CLUSTER c MODIFY SETTING auto_statistics_types = '';
+
+ALTER TABLE port_range ON CLUSTER c MODIFY SETTING auto_statistics_types = '';
+
+-- 0017 flow_range
+
+ALTER TABLE flow_range ON CLUSTER c ADD COLUMN IF NOT EXISTS said UInt8;
+
+ALTER TABLE flowtide_all.flow_range ON CLUSTER c ADD COLUMN IF NOT EXISTS said UInt8;
+
+ALTER TABLE flow_range ON CLUSTER c ADD COLUMN IF NOT EXISTS flagged UInt8;
+
+ALTER TABLE flowtide_all.flow_range ON CLUSTER c ADD COLUMN IF NOT EXISTS flagged UInt8;
+
+ALTER TABLE flow_range ON CLUSTER c ADD COLUMN IF NOT EXISTS min_sampling_ UInt32;
+
+ALTER TABLE flowtide_all.flow_range ON CLUSTER c ADD COLUMN IF NOT EXISTS min_sampling_ UInt32;
+
+ALTER TABLE flow_range ON CLUSTER c ADD COLUMN IF NOT EXISTS max_sampling_ UInt32;
+
+ALTER TABLE flowtide_all.flow_range ON CLUSTER c ADD COLUMN IF NOT EXISTS max_sampling_ UInt32;
+
+ALTER TABLE flow_range ON CLUSTER c ADD COLUMN IF NOT EXISTS sampling_sources_ UInt16;
+
+ALTER TABLE flowtide_all.flow_range ON CLUSTER c ADD COLUMN IF NOT EXISTS sampling_sources_ UInt16;
