@@ -17,7 +17,7 @@ from collector.decoder import Count
 from collector.ledger import Ledger
 from sinks import RAW_STREAM, Bus, BusFull, Parts
 from sinks.batch import Batch
-from sinks.codec import Chosen, encode_observation, encode_parts
+from sinks.codec import Chosen, compression_of, encode_observation, encode_parts
 from sinks.delivery import RawHeaders
 from sinks.schema import RAW
 from sinks.telemetry import limited
@@ -85,7 +85,7 @@ class Publisher:
             )  # fmt: skip
             self._ledger.intend(partition, headers.sequence, len(part), sum(dropped.values()))
             try:
-                compression = self._producer.compression() if self._compression == "auto" else self._compression
+                compression = compression_of(self._compression, self._producer)
                 self._append(partition, headers, encode_parts(part, RAW, compression, runs=True))
             except BusFull as full:
                 _count_by_minute(dropped, part)

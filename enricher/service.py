@@ -32,7 +32,7 @@ from sinks import (
     Unacknowledged,
 )
 from sinks.batch import Batch
-from sinks.codec import Chosen, CodecError, decode, encode_parts
+from sinks.codec import Chosen, CodecError, compression_of, decode, encode_parts
 from sinks.dead_letters import DeadLetters
 from sinks.delivery import (
     EnrichedHeaders,
@@ -308,7 +308,7 @@ class Enricher(Generations):
             int(times.min()), int(times.max()), dropped=tuple(pending.dropped), poison=tuple(pending.poison),
             source=self._source, history=pending.history,
         )  # fmt: skip
-        compression = self._producer.compression() if self._compression == "auto" else self._compression
+        compression = compression_of(self._compression, self._producer)
         self._append(consumer, partition, headers, encode_parts(result.batch, ENRICHED, compression), stop)
         if pending.history:
             metrics.HISTORY_ROWS.inc(len(result.batch))

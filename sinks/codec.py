@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from sinks import Encoded, Parts
+from sinks import Encoded, Parts, Producer
 from sinks.batch import Batch, constant, is_constant
 from sinks.schema import BY_NAME, OBSERVATIONS, Column
 
@@ -50,6 +50,11 @@ def arrow_schema(columns: Sequence[Column]) -> pa.Schema:
 def to_record_batch(batch: Batch, columns: Sequence[Column]) -> pa.RecordBatch:
     """The batch's arrays as Arrow, in the order of ``columns``, row by row."""
     return _as_arrow(batch, columns, [_ROWS] * len(columns))
+
+
+def compression_of(chosen: Chosen, producer: Producer) -> Compression:
+    """Of the body of a message appended now; ``auto`` leaves it to the producer."""
+    return producer.compression() if chosen == "auto" else chosen
 
 
 def encode(batch: Batch, columns: Sequence[Column], compression: Compression = "lz4") -> bytes:

@@ -93,8 +93,7 @@ class VariableRows:
     def __init__(self, fields: tuple[FieldSpecifier, ...], stretches: Stretches, body: Array, starts: Array) -> None:
         """``starts`` int64: where each record begins in ``body``; every record was found whole."""
         self.count = len(starts)
-        self._fields, self._stretches, self._body = fields, stretches, body
-        self._octets = body
+        self._fields, self._stretches, self._octets = fields, stretches, body
         self._begins: list[Array] = [starts]  # of each stretch that was reached
         self._gathered: dict[int, Array] = {}  # octets of a stretch before its variable field, record after record
         self._variable: list[tuple[Array, Array]] = []  # start and length of the field that ends each
@@ -155,10 +154,10 @@ class VariableRows:
 
     def _gather(self, starts: Array, dtype: str) -> Array:
         """Values of any width at any offsets: a view of one at each octet, of which some are taken."""
-        places = len(self._body) - np.dtype(dtype).itemsize + 1
+        places = len(self._octets) - np.dtype(dtype).itemsize + 1
         if places < 1:  # no record is that long: there are none
             return np.empty(0, dtype)
-        view: Array = np.ndarray((places,), dtype, self._body, 0, (1,))
+        view: Array = np.ndarray((places,), dtype, self._octets, 0, (1,))
         values: Array = view[starts]
         return values
 
