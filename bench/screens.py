@@ -16,8 +16,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from bench.__main__ import machine
 from bench.years import END
+from dashboards.asked import Target
 from dashboards.console.server import ConsoleServer
-from dashboards.console.store import Target
 from dashboards.library import dashboards
 from dashboards.macros import interval_of
 from dashboards.settings import ConsoleSettings

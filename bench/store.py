@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from sinks.embedded import EmbeddedStore
@@ -49,7 +50,7 @@ def main(millions: int) -> None:
                 store.command(f"TRUNCATE TABLE {name}")
                 sql = statement(name, of_offsets(0, 0, count), TIMEZONE)
                 token = f"{name}/bench/{count}"
-                measured(f"{name} {rolled:g} M", rolled, lambda sql=sql, token=token: store.command(sql, token=token))
+                measured(f"{name} {rolled:g} M", rolled, partial(store.command, sql, token=token))
         store.command("SYSTEM START MERGES")
         measured("one merge of raw", millions, lambda: store.command("OPTIMIZE TABLE flows FINAL"))
         facts = store.query(

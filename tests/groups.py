@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import pyarrow as pa
 
-from sinks import Committed, GenerationLost, Headers, Message, OffsetGone, Unacknowledged
+from sinks import Committed, GenerationLost, Headers, Message, OffsetGone, Parts, Unacknowledged
 from sinks.memory import MemoryBus, MemoryConsumer, MemoryProducer, MemoryStore
 from sinks.rollup_tables import LABELS
 
@@ -81,7 +81,7 @@ class GroupBus(MemoryBus):
         self.chance = chance
         self.members: dict[tuple[str, str], list[GroupConsumer]] = defaultdict(list)
         self.generation: dict[tuple[str, str], int] = defaultdict(int)
-        self.late: list[tuple[str, int, Headers, bytes]] = []  # sent, not acknowledged, and still on their way
+        self.late: list[tuple[str, int, Headers, bytes | Parts]] = []  # sent, not acknowledged, and still on their way
         self.unsure = 0.0  # how often nobody knows whether a message was appended
 
     def view(self, actor: Actor) -> "View":
@@ -134,7 +134,7 @@ class SteppedProducer(MemoryProducer):
         super().__init__(bus, stream)
         self._group_bus, self._actor = bus, actor
 
-    def publish(self, partition: int, headers: Headers, body: bytes) -> int:
+    def publish(self, partition: int, headers: Headers, body: bytes | Parts) -> int:
         self._actor.point()
         bus = self._group_bus
         if bus.chance.random() < bus.unsure:
@@ -261,7 +261,7 @@ class SharedStore(MemoryStore):
             cuts = [row for table in self.tables["rollup_cut"] for row in table.to_pylist()]
             ends = [
                 row["b"] for row in cuts
-                if row["partition"] == parameters["partition"] and row["a"] >= parameters["base"]  # type: ignore[operator]
+                if row["partition"] == parameters["partition"] and row["a"] >= parameters["base"]
             ]  # fmt: skip
             return pa.table({"b": [max(ends, default=0)]})
         if "max(bus_offset)" in sql:

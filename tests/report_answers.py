@@ -236,7 +236,7 @@ def hours(asked: Asked) -> Answer:
     for at, week in enumerate(slots(asked)):
         for row in (week or {}).get("report_week_hour", ()):
             if row["kind"] == "volume" and row["hour"] < 120:
-                line = found.setdefault(row["hour"] % 24, [None] * 2 * SLOTS)
+                line = found.setdefault(row["hour"] % 24, [None] * (2 * SLOTS))
                 place = at + SLOTS * (row["direction"] - 1)
                 line[place] = (line[place] or 0) + row["octets"] * 8 / 3600 / 5
     assert HOURS == 168
@@ -258,7 +258,7 @@ def ports(asked: Asked) -> Answer:
     """Published years count ports alike, whatever their method for users."""
     every = [{**week, "method": week["method"] if week["origin"] == "own" else ""} for week in numbered(asked)]
     there = [*filter(shares, every), *[None] * SLOTS]
-    drawn = [week if shares(week) else None for week in (every + [None] * SLOTS)[:SLOTS]]  # type: ignore[list-item]
+    drawn = [week if shares(week) else None for week in (every + [None] * SLOTS)[:SLOTS]]
     numbers = {id(week): number for number, week in enumerate(every, 1)}
     breaks = [
         f"{numbers[id(week)]}|{numbers[id(week)] + 1}"

@@ -49,12 +49,12 @@ def add_accounting(
     segment: str = "personal", source: str = "another",
 ) -> None:  # fmt: skip
     """A set a day of users, each with its name and octets a day IN and OUT; as the daily import puts it."""
+    ids = np.array([1 << 40 | int.from_bytes(name.encode()[-4:]) for name, _, _ in users], "u8")
     for day in week.days:
         volumes = DayVolumes(day)
         for name, sent, received in users:
             volumes.add((service, name, access), segment, sent, received)
-        ids = np.array([1 << 40 | int.from_bytes(name.encode()[-4:]) for name, _, _ in users], "u8")
-        put_day(store, volumes, source, lambda _, ids=ids: ids, 1_720_000_000.0)
+        put_day(store, volumes, source, lambda _: ids, 1_720_000_000.0)
 
 
 def copy_rows(store: Store, table: str, where: str, change: str = "") -> None:

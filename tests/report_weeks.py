@@ -46,7 +46,7 @@ SOURCES: Mapping[str, Mapping[str, model.Source]] = {
 def printed_users(service: str, year: int) -> Mapping[str, Mapping[str, float]]:
     """A row of Table 1 or 2."""
     rows = REFERENCE["tables"][USERS[service]]["rows"]
-    return next(row for row in rows if row["year"] == year)  # type: ignore[no-any-return]
+    return next(row for row in rows if row["year"] == year)
 
 
 def printed_ports(service: str, year: int) -> dict[tuple[int, int], float]:
@@ -206,7 +206,8 @@ def months(levels: Mapping[str, Mapping[int, Mapping[date, float]]], **share: fl
 
 def stated_levels() -> dict[str, dict[int, dict[date, float]]]:
     """Months whose growth is what the source report states, from a level of 10**12 octets a day in June 2019."""
-    stated, found = REFERENCE["stated"], {}
+    stated = REFERENCE["stated"]
+    found: dict[str, dict[int, dict[date, float]]] = {}
     years, earlier = stated["growth_pct_past_year"], stated["growth_pct_year_before"]
     five = stated["broadband_growth_2019_06_to_2024_06"]
     for service, name in (("fixed", "broadband"), ("mobile", "mobile")):

@@ -189,10 +189,10 @@ def _write_users(store: Store, scope: Scope) -> None:
             store.insert("accounting_1d", rows, token=f"{token}/accounting/{day}")
     if scope.flows:  # of mobile users flows say half: they must not count
         octets = scope.octets if not scope.billed else scope.octets // 2
-        at, way, user = np.nonzero(octets)
-        values = octets[at, way, user]
+        on, way, user = np.nonzero(octets)
+        values = octets[on, way, user]
         rows = of(
-            len(at), day=pa.array([days[number] for number in at.tolist()], pa.date32()),
+            len(on), day=pa.array([days[number] for number in on.tolist()], pa.date32()),
             sub_id=pa.array(scope.first_id + user, pa.uint64()), direction=pa.array(way + 1, pa.uint8()),
             **_measures(values),
         )  # fmt: skip

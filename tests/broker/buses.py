@@ -48,7 +48,8 @@ def until(holds: Callable[[], Any], seconds: float = 15.0) -> Any:
 
 def partitions_of(consumer: KafkaConsumer, seconds: float = 15.0) -> Sequence[int]:
     """What the member has once the group gave it something."""
-    return until(consumer.assigned, seconds)
+    found: Sequence[int] = until(consumer.assigned, seconds)
+    return found
 
 
 def read(consumer: KafkaConsumer, count: int, seconds: float = 15.0) -> list[Message]:

@@ -108,7 +108,7 @@ class Overheard:
             writer = dpkt.pcap.Writer(out, linktype=dpkt.pcap.DLT_RAW)
             for datagram in list(self._datagrams):
                 writer.writepkt(bytes(IP(src=self.address, dst="127.0.0.1") / UDP(sport=6343, dport=6343) / datagram))
-        command = ["tshark", "-r", file, "-T", "fields", "-e", "sflow_245.header.frame_length"]
+        command: list[str | Path] = ["tshark", "-r", file, "-T", "fields", "-e", "sflow_245.header.frame_length"]
         told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         return [int(length) for length in told.replace(",", " ").split()]
 

@@ -40,7 +40,8 @@ def rows(folder: Path, bus: str, wanted: int) -> list[dict[str, object]]:
         found: pa.Table = store.query(_ROWS)
         store.close()
         assert run.stop() == 0, run.log.read_text()[-2000:]
-        return found.to_pylist()
+        rows: list[dict[str, object]] = found.to_pylist()
+        return rows
     finally:
         run.kill()
 

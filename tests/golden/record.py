@@ -161,7 +161,7 @@ def _softflowd(capture: Path, folder: Path, port: int, version: int) -> None:
 
 
 def _probe(inbox: Inbox, capture: Path, folder: Path, probe: str, **settings: object) -> list[bytes]:
-    with pmacctd(inbox.address[1], folder, probe, reads=capture, **settings):
+    with pmacctd(inbox.address[1], folder, probe, "", capture, **settings):
         found = inbox.drain(5.0)  # it sends when its timers say so
     return found + inbox.drain()
 

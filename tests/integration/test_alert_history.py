@@ -15,6 +15,7 @@ from dashboards.alerts.evaluate import AskFailed, AskSilent, judge
 from dashboards.alerts.expressions import Threshold
 from dashboards.alerts.history import TABLE, History
 from dashboards.alerts.rulefile import Group, Query, Rule, RuleSet
+from dashboards.alerts.rulesteps import Step
 from dashboards.alerts.service import Evaluator
 from dashboards.alerts.settings import STORED, AlertSettings
 from dashboards.alerts.states import Event, Instance
@@ -60,7 +61,8 @@ def history(url: str, store: EmbeddedStore) -> History:
 
 def rows(store: EmbeddedStore) -> list[dict[str, Any]]:
     sql = f"SELECT toUnixTimestamp64Milli(time) AS ms, * EXCEPT (time) FROM {TABLE} ORDER BY time, uid"
-    return store.query(sql).to_pylist()
+    found: list[dict[str, Any]] = store.query(sql).to_pylist()
+    return found
 
 
 def test_an_event_is_a_row_once_however_often_it_is_written(store: EmbeddedStore, history: History) -> None:
@@ -122,7 +124,7 @@ def test_the_reader_of_rules_only_reads(ask: StoreAsk) -> None:
 
 def test_a_share_over_an_empty_window_does_not_fire(ask: StoreAsk) -> None:
     sql = "SELECT sum(octets_est) / sum(octets_est) AS share FROM bucket_1m WHERE $__timeFilter(time)"
-    steps = {"A": Query(sql, 300), "C": Threshold("A", "gt", (0.5,))}
+    steps: dict[str, Step] = {"A": Query(sql, 300), "C": Threshold("A", "gt", (0.5,))}
     rule = Rule("u", "T", "C", steps, needed=frozenset(steps))
     assert ask(sql.partition(" WHERE")[0]) == [{"share": None}]  # NaN, by which Grafana would fire
     found = judge(rule, ask, NOW)
@@ -135,7 +137,7 @@ def test_from_the_engines_rows_to_its_history(
 ) -> None:
     sql = ("SELECT toString(stage) AS service, toFloat64({}) AS v FROM stage_1m"
            " WHERE time > $__fromTime AND time <= $__toTime GROUP BY service")  # fmt: skip
-    steps = {
+    steps: dict[str, Step] = {
         "A": Query(sql.format("sum(value) > 10"), 300),
         "N": Query(sql.format("sum(value)"), 300),
         "C": Threshold("A", "gt", (0.5,)),

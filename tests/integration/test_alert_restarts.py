@@ -202,10 +202,12 @@ def test_over_many_kills_the_receiver_hears_each_beginning_and_end_once(
     random = Random(seed)
     process = Process(tmp_path, receiver)
 
+    def late(handler: BaseHTTPRequestHandler) -> None:
+        time.sleep(0.3)
+        answer(200)(handler)
+
     def moody(handler: BaseHTTPRequestHandler) -> None:
-        random.choice([answer(200), answer(200), answer(500), reset, lambda it: (time.sleep(0.3), answer(200)(it))[0]])(
-            handler
-        )  # fmt: skip
+        random.choice([answer(200), answer(200), answer(500), reset, late])(handler)
 
     receiver.act = moody
     last: list[str] = []

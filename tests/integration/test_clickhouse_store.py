@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import clickhouse_connect
@@ -121,7 +122,7 @@ def test_a_range_is_rolled_up_once(remote: ClickHouseStore, store: EmbeddedStore
 
 
 def test_answers_are_those_of_the_engine_in_process(remote: ClickHouseStore, store: EmbeddedStore) -> None:
-    asked = [
+    asked: list[tuple[str, dict[str, object]]] = [
         ("SELECT {n:Int64} AS n, {s:String} AS s, {a:Array(String)} AS a", {"n": 2**62, "s": "a\tb\\'\n%", "a": ["'"]}),
         ("SELECT {t:DateTime64(3, 'UTC')} AS t", {"t": datetime(2026, 3, 1, 12, tzinfo=UTC)}),
         ("SELECT toDateTime(0, 'UTC') AS t, toIPv6('::1') AS a, toLowCardinality('x') AS l, NULL AS n", {}),
@@ -275,7 +276,7 @@ def test_the_drivers_own_inserts(address: tuple[str, int], store: EmbeddedStore,
             "SETTINGS non_replicated_deduplication_window = 10"
         )
         # White space at the end is data in Native and RowBinary: 10 and 32 are line end and space.
-        rows = [[n, "x" * (n % 50) + "\n "] for n in range(20_000)]
+        rows: list[list[Any]] = [[n, "x" * (n % 50) + "\n "] for n in range(20_000)]
         for _ in range(2):
             client.insert("small", rows, column_names=["n", "s"], settings=settings)
         assert client.query("SELECT count(), sum(n), sum(length(s)) FROM small").result_rows == [
@@ -298,10 +299,11 @@ def test_bodies_are_bounded_removed_and_for_admins_only(
     assert count(store) == 10
     statement = fields["query"].encode() + b"\n"
     for encoding, pack in (("gzip", gzip.compress), ("lz4", lz4.frame.compress)):
-        how = {"headers": {"Content-Encoding": encoding}, "database": store.database, **ADMIN}
+        how = {"Content-Encoding": encoding}
+        send = partial(ask, address, headers=how, database=store.database, user="admin", password=TOKEN)
         # A token each: the same rows without one are a repeat, too.
-        apart = ask(address, pack(stream), insert_deduplication_token=f"{encoding} 1", query=fields["query"], **how)
-        within = ask(address, pack(statement + stream), insert_deduplication_token=f"{encoding} 2", **how)
+        apart = send(pack(stream), insert_deduplication_token=f"{encoding} 1", query=fields["query"])
+        within = send(pack(statement + stream), insert_deduplication_token=f"{encoding} 2")
         assert (apart[0], within[0]) == (200, 200)
     assert count(store) == 50
     assert ask(address, stream, headers={"Content-Encoding": "rot13"}, **ADMIN, **fields)[0] == 501

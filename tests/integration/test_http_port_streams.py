@@ -8,7 +8,7 @@ import struct
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypedDict
 from urllib.parse import urlencode
 
 import clickhouse_connect
@@ -28,7 +28,14 @@ from sinks.http_stream import HELD
 from sinks.settings import HttpSettings
 
 Address = tuple[str, int]
-ADMIN = {"user": "admin", "password": "s3cret"}
+
+
+class User(TypedDict):
+    user: str
+    password: str
+
+
+ADMIN: User = {"user": "admin", "password": "s3cret"}
 RUNNING = "SELECT count() AS n FROM system.processes WHERE startsWith(Settings['log_comment'], 'http')"
 FOR_EVER = "SELECT count() FROM numbers(1000000000000) WHERE NOT ignore(number)"
 
@@ -240,7 +247,8 @@ def test_polars_reads_the_answers(address: Address, form: str, read: Callable[[A
 
 def read_native(body: bytes) -> dict[str, list[Any]]:
     """Blocks of ClickHouse's Native format at revision 0: columns, rows, then name, type and data of each column."""
-    stream, found = io.BytesIO(body), {}
+    stream = io.BytesIO(body)
+    found: dict[str, list[Any]] = {}
 
     def number() -> int:
         value = shift = 0

@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -82,11 +83,11 @@ def url(empty_store: EmbeddedStore, certificates: Path) -> Iterator[str]:
 
 
 def test_an_authority_of_our_own_is_named_by_a_file(url: str, empty_store: EmbeddedStore, certificates: Path) -> None:
-    how = {"user": "admin", "password": TOKEN, "database": empty_store.database}
-    store = ClickHouseStore(url, ca_file=str(certificates / "ca.pem"), **how)
+    connect = partial(ClickHouseStore, url, user="admin", password=TOKEN, database=empty_store.database)
+    store = connect(ca_file=str(certificates / "ca.pem"))
     assert store.query("SELECT 1 AS x").to_pylist() == [{"x": 1}]
     store.close()
-    stranger = ClickHouseStore(url, **how)
+    stranger = connect()
     with pytest.raises(StoreUnavailable, match=r"(?i)certificate"):
         stranger.query("SELECT 1 AS x")
     stranger.close()

@@ -73,7 +73,8 @@ def test_without_a_broker_nothing_hangs_and_all_say_so(running: Broker) -> None:
     bus = bus_of(running)
     running.kill()
     consumer = bus.consumer(RAW_STREAM, "sink")
-    for call in (lambda: bus.producer(RAW_STREAM), lambda: bus.appender(RAW_STREAM), lambda: bus.prepare(str)):
+    for call in (lambda: bus.producer(RAW_STREAM), lambda: bus.appender(RAW_STREAM),
+                 lambda: bus.prepare(lambda _: None)):  # fmt: skip
         began = time.monotonic()
         with pytest.raises(BusUnavailable, match="answer"):
             call()

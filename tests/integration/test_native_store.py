@@ -9,7 +9,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -123,8 +123,11 @@ def test_raw_rows_are_refused_with_what_to_do(store: NativeStore) -> None:
 def test_without_tokens_there_is_no_insert_under_one(url: str, store: NativeStore) -> None:
     store.command("CREATE TABLE n (n Int64) ENGINE = MergeTree ORDER BY n")
     strict = NativeStore(url, password=PASSWORD)
-    for act in (lambda: strict.insert("n", pa.table({"n": [1]}), token="t"),
-                lambda: strict.command("INSERT INTO n SELECT 1", token="t")):  # fmt: skip
+    acts: tuple[Callable[[], None], ...] = (
+        lambda: strict.insert("n", pa.table({"n": [1]}), token="t"),
+        lambda: strict.command("INSERT INTO n SELECT 1", token="t"),
+    )
+    for act in acts:
         with pytest.raises(StoreRefused, match="knows no insert_deduplication_token"):
             act()
     strict.close()

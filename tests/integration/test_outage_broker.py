@@ -86,7 +86,7 @@ def test_nothing_is_lost_and_the_order_kept(
                 own_broker.kill()
                 own_broker.start()
             before = filling.sent
-            until(lambda before=before: acknowledged(outbox) > before)  # type: ignore[misc]
+            until(lambda before=before: acknowledged(outbox) > before)
         filling.stop()
     finally:
         filling.stop()

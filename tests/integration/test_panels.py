@@ -14,7 +14,8 @@ from dashboards.macros import Window, expand, interval_ms, interval_of
 from sinks.embedded import EmbeddedStore
 from sinks.rollup_tables import of_offsets, statement
 from tests.known_flows import EXPORTERS, SINCE, UNTIL, WEEK, ms, store_observations
-from tests.panel_answers import ANSWERS, Asked
+from tests.panel_answers import ANSWERS
+from tests.panel_asked import Asked
 from tests.query_answers import ROWS, sums
 from tests.stored import flows, table
 

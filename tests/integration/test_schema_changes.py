@@ -29,7 +29,9 @@ def newer(rows: int) -> pa.Table:
 
 
 def made_up(store: EmbeddedStore) -> list[dict[str, int]]:
-    return store.query("SELECT made_up, count() AS n FROM flows GROUP BY made_up ORDER BY made_up").to_pylist()
+    sql = "SELECT made_up, count() AS n FROM flows GROUP BY made_up ORDER BY made_up"
+    found: list[dict[str, int]] = store.query(sql).to_pylist()
+    return found
 
 
 def test_old_and_new_writers_side_by_side(store: EmbeddedStore) -> None:

@@ -24,7 +24,7 @@ from enricher.enrichment import Tables
 from enricher.ports import port_table
 from enricher.service import Enricher
 from enricher.settings import EnricherSettings
-from sinks import ENRICHED_STREAM, RAW_STREAM, Bus, Headers, Store
+from sinks import ENRICHED_STREAM, RAW_STREAM, Bus, Headers, Parts, Store
 from sinks.batch import Batch
 from sinks.dead_letters import DeadLetters
 from sinks.rollups import Rollups
@@ -86,7 +86,7 @@ class PointedBus(Proxy):
 
 
 class PointedProducer(Proxy):
-    def publish(self, partition: int, headers: Headers, body: bytes) -> int:
+    def publish(self, partition: int, headers: Headers, body: bytes | Parts) -> int:
         self._point.reach(f"{self._role} before produce")
         self._point.soon(f"{self._role} while producing", 0.0005)
         offset: int = self._inner.publish(partition, headers, body)

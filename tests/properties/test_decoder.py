@@ -157,8 +157,8 @@ def test_scapys_v9_is_ours(records: list[tuple[int, int]]) -> None:
     announced = NetflowTemplateV9(
         templateID=260,
         template_fields=[
-            NetflowTemplateFieldV9(fieldType=1, fieldLength=4),  # type: ignore[no-untyped-call]
-            NetflowTemplateFieldV9(fieldType=7, fieldLength=2),  # type: ignore[no-untyped-call]
+            NetflowTemplateFieldV9(fieldType=1, fieldLength=4),
+            NetflowTemplateFieldV9(fieldType=7, fieldLength=2),
         ],
     )
     body = b"".join(struct.pack("!IH", *record) for record in records)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from enricher.enrichment import Tables
 from enricher.service import Enricher
 from enricher.settings import EnricherSettings
-from sinks import ENRICHED_STREAM, RAW_STREAM, Headers
+from sinks import ENRICHED_STREAM, RAW_STREAM, Headers, Parts
 from sinks.batch import Batch
 from sinks.codec import encode, encode_observation
 from sinks.dead_letters import DeadLetters
@@ -65,7 +65,7 @@ class DeadlyProducer(MemoryProducer):
         super().__init__(bus, stream)
         self._chance = chance
 
-    def publish(self, partition: int, headers: Headers, body: bytes) -> int:
+    def publish(self, partition: int, headers: Headers, body: bytes | Parts) -> int:
         self._chance.point()
         offset = super().publish(partition, headers, body)
         self._chance.point()

@@ -129,7 +129,12 @@ def test_a_store_that_is_not_there_is_asked_again_for_a_while() -> None:
         nobody.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
         waits: list[float] = []
-        ask = StoreAsk(Target(url), patience_seconds=60, wait=lambda seconds: waits.append(seconds) or len(waits) == 3)
+
+        def wait(seconds: float) -> bool:
+            waits.append(seconds)
+            return len(waits) == 3
+
+        ask = StoreAsk(Target(url), patience_seconds=60, wait=wait)
         with pytest.raises(AskSilent, match="is it running"):
             ask("x")
         assert len(waits) == 3  # told to stop then

@@ -1,14 +1,14 @@
 """What a rule says of rows: numbers, verdicts, no data, errors; and the parts of expressions that are understood."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dashboards.alerts.evaluate import AskFailed, AskSilent, Verdict, judge
+from dashboards.alerts.evaluate import Ask, AskFailed, AskSilent, Verdict, judge
 from dashboards.alerts.expressions import NO_LABELS, ExpressionError, Last, Threshold, parse_math
 from dashboards.alerts.rulefile import Query, Rule
 from dashboards.alerts.rulesteps import Step, needed
@@ -23,7 +23,7 @@ def rule(**steps: Step) -> Rule:
     return Rule("uid", "Title", "C", all_steps, needed=needed(all_steps, "C"))
 
 
-def answers(**rows: Rows) -> Callable[[str], Rows]:
+def answers(**rows: Rows) -> Ask:
     return lambda sql: rows[sql]
 
 
@@ -51,8 +51,13 @@ def test_what_only_texts_need_is_not_asked_for_nothing() -> None:
 
 def test_the_time_of_a_question_is_the_time_that_is_given() -> None:
     asked: list[str] = []
+
+    def ask(sql: str) -> Rows:
+        asked.append(sql)
+        return []
+
     query = Query("$__fromTime $__toTime $__timeFilter(t)", 300, 60)
-    judge(rule(A=query), lambda sql: asked.append(sql) or [], NOW)
+    judge(rule(A=query), ask, NOW)
     assert asked == [
         "toDateTime(1700003300) toDateTime(1700003540) t >= toDateTime(1700003300) AND t <= toDateTime(1700003540)"
     ]
@@ -60,7 +65,7 @@ def test_the_time_of_a_question_is_the_time_that_is_given() -> None:
 
 @pytest.mark.parametrize("nothing", [None, math.nan, math.inf, -math.inf])
 def test_no_number_is_no_data_and_never_0(nothing: float | None) -> None:
-    rows = [{"service": "a", "value": nothing}, {"service": "b", "value": 1.0}]
+    rows: Rows = [{"service": "a", "value": nothing}, {"service": "b", "value": 1.0}]
     (verdict,) = judge(rule(), answers(a=rows, n=[]), NOW).verdicts
     assert (verdict.labels, verdict.firing, verdict.values) == ({"service": "b"}, True, {"A": 1.0, "C": 1.0})
     found = judge(rule(), answers(a=rows[:1], n=[]), NOW)

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client import Counter as Counted
+from prometheus_client import Gauge
 
 from dashboards.alerts import outbox, outbox_file
 from dashboards.alerts.notify import Notifier
@@ -231,9 +233,9 @@ def test_errors_are_told_when_they_last_and_as_one(tmp_path: Path) -> None:
 
 
 def test_silenced_alerts_wait_until_the_silence_ends(trial: Trial, tmp_path: Path) -> None:
-    silence = lambda service, until: add(  # noqa: E731
-        tmp_path / "silences.json", [f"service={service}"], trial.now, until, "ann", "x", trial.now
-    )
+    def silence(service: str, until: float) -> None:
+        add(tmp_path / "silences.json", [f"service={service}"], trial.now, until, "ann", "x", trial.now)
+
     silence("fixed", BEGIN + 1_000)
     trial.fire("fixed", "mobile")
     trial.run(990)
@@ -463,7 +465,7 @@ def test_over_restarts_kills_and_outages_each_beginning_and_end_is_told_once(
     excused: set[str] = set()  # keys of posts in whose middle the process was killed
     down = [False]
 
-    def post(_: Webhook, body: bytes, key: str) -> Answer:
+    def post(webhook: Webhook, body: bytes, key: str) -> Answer:
         if down[0]:
             return DOWN
         if kill[0] == "kill before":
@@ -528,8 +530,9 @@ def test_a_process_that_stops_sends_no_further_message(tmp_path: Path) -> None:
 
 def test_every_attempt_is_counted_by_what_became_of_it(tmp_path: Path) -> None:
     def counts() -> list[float]:
-        found = [ATTEMPTS.labels("counted", outcome) for outcome in (TOLD, LATER, REFUSED)]
-        return [each._value.get() for each in (*found, GIVEN_UP.labels("counted"), WAITING.labels("counted"))]
+        attempts = [ATTEMPTS.labels("counted", outcome) for outcome in (TOLD, LATER, REFUSED)]
+        found: list[Counted | Gauge] = [*attempts, GIVEN_UP.labels("counted"), WAITING.labels("counted")]
+        return [each._value.get() for each in found]
 
     before = counts()
     trial = Trial(tmp_path, [webhook("counted")])

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from dashboards.alerts import build, rules
+from dashboards.alerts import build
 from dashboards.alerts.build import FILE, document, drift, text, write
 from dashboards.alerts.lint import problems
-from dashboards.alerts.model import QUERIES, query_text
+from dashboards.alerts.model import QUERIES, Rule, query_text
 from dashboards.alerts.ranges import at, is_ranged, over
 from dashboards.alerts.rules import RULES
 from dashboards.library import dashboards
@@ -57,7 +57,7 @@ def test_every_name_of_the_specification_is_there_with_its_severity() -> None:
 
 
 @BY_UID
-def test_every_rule_has_its_part_of_the_runbook_and_a_panel(rule: rules.Rule) -> None:
+def test_every_rule_has_its_part_of_the_runbook_and_a_panel(rule: Rule) -> None:
     for words in (rule.meaning, rule.first, rule.then, rule.silent):
         assert words.strip().endswith(".")
     assert rule.title.startswith(f"{rule.rule} ") and rule.panel is not None
@@ -121,6 +121,11 @@ def text_of(name: str, words: str) -> Callable[[dict[str, Any]], None]:
     return lambda file: rule_of(file)["annotations"].update({name: words})
 
 
+def panel_99(file: dict[str, Any]) -> None:
+    rule_of(file).update(panelId=99)
+    text_of("__panelId__", "99")(file)
+
+
 WRONG: list[tuple[str, Callable[[dict[str, Any]], None]]] = [
     ("noDataState 'KeepLast'", put(rule_of, noDataState="KeepLast")),
     ("execErrState 'KeepLast'", put(rule_of, execErrState="KeepLast")),
@@ -165,7 +170,7 @@ WRONG: list[tuple[str, Callable[[dict[str, Any]], None]]] = [
     ("Z is none of the rule's refIds", text_of("summary", "{{ $values.Z.Value }}")),
     ("the rule has no label kind", text_of("summary", "{{ $labels.kind }}")),
     ("annotation summary:", text_of("summary", "{{ if $labels.service }}x{{ end }}")),
-    ("there is no panel 99", lambda file: (rule_of(file).update(panelId=99), text_of("__panelId__", "99")(file))),
+    ("there is no panel 99", panel_99),
     ("must say the same panel", put(rule_of, panelId=9)),
 ]
 

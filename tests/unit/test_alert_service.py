@@ -3,20 +3,21 @@
 import errno
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dashboards.alerts import memory, service
-from dashboards.alerts.evaluate import AskFailed, AskSilent
+from dashboards.alerts import memory, metrics
+from dashboards.alerts.evaluate import Ask, AskFailed, AskSilent
 from dashboards.alerts.expressions import Threshold
 from dashboards.alerts.history import History, bounded, row_of
 from dashboards.alerts.memory import Memory
 from dashboards.alerts.report import report
 from dashboards.alerts.rulefile import Group, Query, Rule, RuleSet
+from dashboards.alerts.rulesteps import Step
 from dashboards.alerts.service import Evaluator
 from dashboards.alerts.states import GONE, NO_JUDGEMENT, Event, Instance
 
@@ -26,7 +27,7 @@ assert BEGIN % MINUTE == 0
 
 
 def rule(uid: str, sql: str = "$__toTime", wait: float = 0) -> Rule:
-    steps = {"A": Query(sql, 300), "C": Threshold("A", "gt", (0.5,))}
+    steps: dict[str, Step] = {"A": Query(sql, 300), "C": Threshold("A", "gt", (0.5,))}
     return Rule(uid, uid.title(), "C", steps, wait, needed=frozenset(steps), labels={"severity": "warn"})
 
 
@@ -34,7 +35,7 @@ def rules(*some: Rule, interval: int = 60) -> RuleSet:
     return RuleSet((Group("g", "f", interval, some or (rule("one"),)),))
 
 
-def scripted(script: str) -> Callable[[str], Sequence[Mapping[str, object]]]:
+def scripted(script: str) -> Ask:
     """By the minute that is asked for: T, F, M another series only, N nothing, E refused, S silent."""
 
     def ask(sql: str) -> Sequence[Mapping[str, object]]:
@@ -98,7 +99,7 @@ def live(path: Path, script: str, outside: Outside, restarts: set[int], monkeypa
         write(where, what)
         outside.blow()
 
-    monkeypatch.setattr(service.memories, "write", written)
+    monkeypatch.setattr(memory, "write", written)
     judged = rules(rule("one"), rule("two", wait=120))
 
     def made() -> Evaluator:
@@ -172,9 +173,9 @@ def test_groups_are_due_at_multiples_of_their_interval(tmp_path: Path) -> None:
         evaluator.tend(now)
     # Late ones are left out, not caught up with.
     assert asked == [BEGIN, BEGIN + 60, BEGIN + 300]
-    skipped = service.metrics.SKIPPED._value.get()
+    skipped = metrics.SKIPPED._value.get()
     evaluator.tend(BEGIN + 600)
-    assert service.metrics.SKIPPED._value.get() - skipped == 4
+    assert metrics.SKIPPED._value.get() - skipped == 4
     # A clock that is set back far does not end it.
     evaluator.tend(BEGIN - 3_600)
     assert asked[-1] == BEGIN - 3_600
@@ -226,7 +227,7 @@ def test_told_although_the_disk_is_full_and_kept_when_it_is_not(
             raise OSError(errno.ENOSPC, "No space left on device")
         write(path, what)
 
-    monkeypatch.setattr(service.memories, "write", written)
+    monkeypatch.setattr(memory, "write", written)
     outside, path = Outside(set()), tmp_path / "a.json"
     evaluator = Evaluator(rules(), scripted("TTF"), path, notifier=outside)
     evaluator.tend(BEGIN)

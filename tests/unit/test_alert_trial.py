@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from dashboards.alerts.evaluate import AskFailed, AskSilent
 from dashboards.alerts.expressions import Threshold
 from dashboards.alerts.rulefile import Query, Rule
+from dashboards.alerts.rulesteps import Step
 from dashboards.alerts.settings import AlertSettings
 from dashboards.alerts.states import NO_JUDGEMENT
 from dashboards.alerts.trial import Trial, ranged, stepped, trial
@@ -27,7 +28,7 @@ Rows = list[dict[str, object]]
 
 
 def rule(wait: float) -> Rule:
-    steps = {"A": Query("$__toTime", 300), "C": Threshold("A", "gt", (0.5,))}
+    steps: dict[str, Step] = {"A": Query("$__toTime", 300), "C": Threshold("A", "gt", (0.5,))}
     return Rule("u", "T", "C", steps, wait, needed=frozenset(steps))
 
 

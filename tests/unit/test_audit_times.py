@@ -48,7 +48,14 @@ class _Looks:
             return pa.Table.from_pylist([row | {"present": present}])
         return pa.table({"stage": ["receive"], "counter": ["dropped_datagrams_kernel"], "value": [3]})
 
-    insert = command = close = query
+    def insert(self, table: str, rows: pa.Table, *, token: str) -> None:
+        raise AssertionError("an audit only reads")
+
+    def command(self, sql: str, *, token: str | None = None) -> None:
+        raise AssertionError("an audit only reads")
+
+    def close(self) -> None:
+        raise AssertionError("it is not the audit's")
 
 
 @pytest.mark.parametrize(

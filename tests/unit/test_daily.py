@@ -17,6 +17,7 @@ from flowtide.daily import DailySubscribers, store_elsewhere
 from flowtide.settings import Settings
 from sinks import StoreRefused, StoreUnavailable
 from sinks.accounting_file import AccountingError
+from sinks.memory import MemoryStore
 
 TOKYO = ZoneInfo("Asia/Tokyo")
 
@@ -62,7 +63,7 @@ def at(hour: int, minute: int, day: int = 5) -> float:
 
 def made(*radius: Any) -> DailySubscribers:
     ids = lambda users: np.arange(len(list(users)), dtype="u8")  # noqa: E731
-    return DailySubscribers(nullcontext, LeaseTable.empty, radius, ids, "Asia/Tokyo")
+    return DailySubscribers(lambda: nullcontext(MemoryStore()), LeaseTable.empty, radius, ids, "Asia/Tokyo")
 
 
 def test_a_day_is_written_half_an_hour_behind_its_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,7 +94,7 @@ def reword(dashboard: dict[str, Any], old: str, new: str) -> None:
     target["rawSql"] = target["rawSql"].replace(old, new).strip()
 
 
-WRONG = {
+WRONG: dict[str, Callable[[dict[str, Any]], object]] = {
     "keys outside the common form": put(top, elements={}),
     "keys outside": put(series, libraryPanel={}),
     "schemaVersion 42": put(top, schemaVersion=42),

@@ -180,7 +180,7 @@ def test_the_simulator_writes_the_leases_that_the_enricher_reads() -> None:
 
 
 def test_users_have_no_plain_password_and_grafanas_may_only_read() -> None:
-    users = {}
+    users: dict[str, ET.Element] = {}
     mounted = [mount.split(":")[0] for mount in SERVICES["clickhouse"]["volumes"] if "users.d" in mount]
     for name in mounted:
         root = ET.parse(ROOT / name).getroot()

@@ -38,7 +38,8 @@ def table(all_of_them: list[ipaddress.IPv4Network]) -> tuple[PrefixTable, I8]:
 
 def found(of: PrefixTable, addresses: list[int]) -> list[int]:
     packed = b"".join((MAPPED | each).to_bytes(16) for each in addresses)
-    return of.longest(np.frombuffer(packed, "V16"), lambda _, numbers: numbers).tolist()
+    numbers: list[int] = of.longest(np.frombuffer(packed, "V16"), lambda _, numbers: numbers).tolist()
+    return numbers
 
 
 def walked(all_of_them: list[ipaddress.IPv4Network], numbers: list[int], addresses: list[int]) -> list[int]:

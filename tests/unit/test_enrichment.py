@@ -51,7 +51,8 @@ def flows(*ends: tuple[bytes, bytes], seconds: float = 150) -> Batch:
 
 
 def subscribers(batch: Batch) -> list[int]:
-    return batch.columns["sub_id"].tolist()
+    found: list[int] = batch.columns["sub_id"].tolist()
+    return found
 
 
 def test_direction_is_the_subscribers(tables: Tables) -> None:

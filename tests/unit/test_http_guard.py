@@ -23,7 +23,7 @@ def setting(name: str, value: object, kind: str = "UInt64") -> dict[str, Any]:
 def test_settings_and_tables_are_told() -> None:
     tree = select(settings=setting("max_threads", 3), tables={"type": "TableIdentifier", "name": "flows"})
     judged = judge(tree, {})
-    assert (judged.settings, judged.tables, judged.format) == ({"max_threads": 3}, {"flows"}, None)
+    assert (judged.settings, judged.tables, judged.format) == ({"max_threads": 3}, frozenset({"flows"}), None)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ QUICK = Limits(answer_seconds=0.1, close_seconds=0.1)
 def test_what_comes_back_in_time_is_given_or_raised() -> None:
     assert bounded(lambda: 7, 1, "seven") == 7
     with pytest.raises(KeyError):
-        bounded(lambda: {}["no"], 1, "a key")
+        bounded(lambda: dict[str, int]()["no"], 1, "a key")
 
 
 def test_what_does_not_come_back_is_given_up() -> None:

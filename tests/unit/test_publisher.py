@@ -18,7 +18,7 @@ from collector.publisher import Publisher
 from collector.receiver import ReceiverCounts
 from collector.service import Collector
 from collector.settings import CollectorSettings
-from sinks import RAW_STREAM, BusFull, Headers
+from sinks import RAW_STREAM, BusFull, Headers, Parts
 from sinks.batch import Batch
 from sinks.codec import decode_arrow
 from sinks.delivery import RawHeaders
@@ -37,7 +37,7 @@ class TightBus(MemoryBus):
         bus = self
 
         class Tight(MemoryProducer):
-            def publish(self, partition: int, headers: Headers, body: bytes) -> int:
+            def publish(self, partition: int, headers: Headers, body: bytes | Parts) -> int:
                 if bus.full:
                     raise BusFull("no room")
                 return super().publish(partition, headers, body)

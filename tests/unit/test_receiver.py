@@ -50,7 +50,7 @@ def sender(host: str = "127.0.0.1") -> Iterator[socket.socket]:
 
 
 def settings(kind: Kind, *listen: str, **more: int) -> ReceiverSettings:
-    return ReceiverSettings(listen=listen or ("127.0.0.1:0",), receiver=kind, **more)  # type: ignore[arg-type]
+    return ReceiverSettings(listen=listen or ("127.0.0.1:0",), receiver=kind, **more)
 
 
 def collect(receiver: Receiver, count: int) -> list[tuple[str, bytes]]:

@@ -72,6 +72,7 @@ def revealed(report: Report) -> list[object]:
     values, secrets = hidden()
     found: list[object] = []
     for thing in everything(report):
+        told: bool | str
         if isinstance(thing, Number):
             told = thing.absolute or thing.n is not None or thing.error is not None or thing.n_of
         elif isinstance(thing, str):

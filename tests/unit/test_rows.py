@@ -18,7 +18,8 @@ def inserted(batch: Batch, first: int) -> list[dict[str, object]]:
     body = encode(batch, ENRICHED, "none")
     table, rows, _ = rows_of(Message(1, 7, headers.encode(), body), headers, first, 1000)
     assert table == "flows"
-    return expanded(rows).to_pylist()
+    found: list[dict[str, object]] = expanded(rows).to_pylist()
+    return found
 
 
 @pytest.mark.parametrize("first", [0, 3])

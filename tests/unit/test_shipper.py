@@ -214,7 +214,13 @@ def test_a_stop_sends_what_the_outbox_holds(tmp_path: Path) -> None:
     stop = threading.Event()
     stop.set()
     broker.chance = random.Random(1)
-    tending = threading.Thread(target=lambda: [(time.sleep(0.002), broker.tend()) for _ in range(100)])
+
+    def tend() -> None:
+        for _ in range(100):
+            time.sleep(0.002)
+            broker.tend()
+
+    tending = threading.Thread(target=tend)
     tending.start()
     Shipper(outbox, broker, KafkaSettings(), tmp_path / "dead").run(stop)
     tending.join()

@@ -56,7 +56,8 @@ def test_a_day_has_23_24_or_25_hours() -> None:
     epoch = date(1970, 1, 1).toordinal()
 
     def hours(month: int, day: int) -> list[int]:
-        return local.hours_of_day(date(2024, month, day).toordinal() - epoch).tolist()
+        found: list[int] = local.hours_of_day(date(2024, month, day).toordinal() - epoch).tolist()
+        return found
 
     assert hours(6, 3) == list(range(24))
     assert hours(3, 31) == [0, 1, *range(3, 24)]

@@ -16,7 +16,8 @@ DAY = 86_400
 def hourly(service: str, day: int) -> list[float]:
     """Mean load of each hour of a day of that week, from minutes."""
     when = MONDAY + day * DAY + np.arange(0, DAY, 60)
-    return curves.load(service, when, "Asia/Tokyo").reshape(24, 60).mean(axis=1).tolist()
+    found: list[float] = curves.load(service, when, "Asia/Tokyo").reshape(24, 60).mean(axis=1).tolist()
+    return found
 
 
 def peaks(values: list[float]) -> list[int]:

@@ -90,8 +90,8 @@ def test_every_kind_is_in_the_bucket_that_the_enricher_gives_it() -> None:
     assert len({kind.name for kind in KINDS}) == len(KINDS) < 256
     for kind in KINDS:
         for port in kind.ports or (kind.port,):
-            proto, service = np.array([kind.proto], "u1"), np.array([port], "u2")
-            lower = lower_ports(proto, service, np.array([65_535], "u2"))
+            proto, there = np.array([kind.proto], "u1"), np.array([port], "u2")
+            lower = lower_ports(proto, there, np.array([65_535], "u2"))
             assert table.labels[buckets(proto, lower, table)[0]] == kind.bucket
     for service in ("fixed", "mobile"):
         present = {kind.bucket for kind, share in zip(KINDS, kinds.shares(service, 2024), strict=True) if share}

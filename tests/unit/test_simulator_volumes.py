@@ -71,7 +71,8 @@ def test_strata_are_the_conditional_means_of_a_slow_reference() -> None:
     parts = list(zip(mixture["weights"], mixture["mu_log10_MB"], mixture["sigma_log10"], strict=True))
 
     def below(volume: float) -> float:
-        return sum(weight * NormalDist(mean, width).cdf(volume) for weight, mean, width in parts)
+        found: float = sum(weight * NormalDist(mean, width).cdf(volume) for weight, mean, width in parts)
+        return found
 
     def quantile(share: float) -> float:
         low, high = -20.0, 20.0
@@ -85,7 +86,8 @@ def test_strata_are_the_conditional_means_of_a_slow_reference() -> None:
         width = (high - low) / steps
         at = [low + step * width for step in range(steps + 1)]
         density = [10**x * sum(weight * NormalDist(mean, sd).pdf(x) for weight, mean, sd in parts) for x in at]
-        return width / 3 * (density[0] + density[-1] + 4 * sum(density[1:-1:2]) + 2 * sum(density[2:-1:2]))
+        found: float = width / 3 * (density[0] + density[-1] + 4 * sum(density[1:-1:2]) + 2 * sum(density[2:-1:2]))
+        return found
 
     total = sum(weights for weights, _, _ in parts)
     users = 50

@@ -19,7 +19,7 @@ from sinks.spool import Spool, SpoolError
 
 
 def spool(folder: Path, **settings: object) -> Spool:
-    return Spool(folder, BusSettings(partitions=1, **settings))  # type: ignore[arg-type]
+    return Spool(folder, BusSettings(partitions=1, **settings))
 
 
 def fill(bus: Spool, count: int, start: int = 0) -> None:
