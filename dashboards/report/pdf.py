@@ -14,6 +14,7 @@ _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _PATIENCE_SECONDS = 90
 _SETTLED_SECONDS = 2.0
 _DATE = re.compile(rb"/(CreationDate|ModDate) \(D:\d{14}")
+_NODE = re.compile(rb"\(node\d{8}\)")
 _MAKER = re.compile(rb"/Creator \(((?:[^\\)]|\\.)*)\)")
 
 
@@ -40,8 +41,11 @@ def print_page(page: Path, out: Path, command: str, patience: float = _PATIENCE_
 
 
 def _impersonal(printed: bytes) -> bytes:
-    """Without the time of printing, by which two prints would differ, and the machine; as long, so all offsets hold."""
+    """Without what differs from print to print, and the machine; as long, so that all offsets hold."""
     printed = _DATE.sub(rb"/\1 (D:20000101000000", printed)
+    # Names of elements count all that the browser has ever made, be it for itself.
+    order = {name: number for number, name in enumerate(sorted(set(_NODE.findall(printed))))}
+    printed = _NODE.sub(lambda found: b"(node%08d)" % order[found[0]], printed)
     return _MAKER.sub(lambda found: b"/Creator (" + b"flowtide".ljust(len(found[1])) + b")", printed)
 
 

@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,14 +24,14 @@ level = "error"
 telemetry = "127.0.0.1:0"
 [collector.receiver]
 listen = ["127.0.0.1:0"]
-buffer_bytes = 8388608
+buffer_bytes = 2097152
 """
 _MOST_BYTES = 450_000_000  # slabs, two groups and the modules: what waits longer waits in the socket, or is lost there
 _LATE_SECONDS = 20.0  # for what waits in the socket and the slabs; a busy machine included
 
 
 class Collecting:
-    """``flowtide collect`` on one core."""
+    """``flowtide collect``."""
 
     def __init__(self, folder: Path) -> None:
         config = folder / "flowtide.toml"
@@ -74,6 +75,15 @@ class Collecting:
                 return last
             assert time.monotonic() < deadline, f"{last}, {datagrams} datagrams were sent"
 
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """The collecting process gets no time."""
+        os.kill(self.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.pid, signal.SIGCONT)
+
     def resident(self) -> int:
         """Bytes of memory that the collecting process has now."""
         words = Path(f"/proc/{self.pid}/statm").read_text().split()
@@ -91,24 +101,22 @@ def collecting(tmp_path: Path) -> Iterator[Collecting]:
         found.process.wait()
 
 
-def load(port: int, core: set[int], rate: int, seconds: float) -> "subprocess.Popen[bytes]":
+def load(port: int, rate: int, seconds: float) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "bench.load", "--to", f"127.0.0.1:{port}", "--exporters", "4"]
     return subprocess.Popen(
-        [*command, "--rate", str(rate), "--seconds", str(seconds)], stdout=subprocess.PIPE, cwd=REPOSITORY,
-        preexec_fn=lambda: os.sched_setaffinity(0, core),
+        [*command, "--rate", str(rate), "--seconds", str(seconds)], stdout=subprocess.PIPE, cwd=REPOSITORY
     )  # fmt: skip
 
 
 def test_an_overload_is_lost_in_the_kernel_and_counted_to_the_datagram(collecting: Collecting) -> None:
-    # On one core with the sender, which needs a fraction of what the collector needs: several times too much.
-    core = {min(os.sched_getaffinity(0))}
-    for task in Path(f"/proc/{collecting.pid}/task").iterdir():
-        os.sched_setaffinity(int(task.name), core)
+    # On a machine that gives it a quarter of the time, whatever this one is worth: several times too much.
     memory = []
-    with load(collecting.port, core, 0, 4) as sending:
+    with load(collecting.port, 0, 6) as sending:
         while sending.poll() is None:
+            with collecting.stopped():
+                time.sleep(1.2)
+            time.sleep(0.4)
             memory.append(collecting.resident())
-            time.sleep(0.2)
         sent = json.loads(sending.communicate()[0])
     first = collecting.after(sent["datagrams"])
     assert first["datagrams"] + first["dropped"] == sent["datagrams"]
@@ -119,7 +127,7 @@ def test_an_overload_is_lost_in_the_kernel_and_counted_to_the_datagram(collectin
     assert max(memory) < _MOST_BYTES
 
     # What it can take is taken whole again, without anybody's help.
-    with load(collecting.port, core, 20_000, 2) as sending:
+    with load(collecting.port, 20_000, 2) as sending:
         again = json.loads(sending.communicate(timeout=60)[0])
     second = collecting.after(sent["datagrams"] + again["datagrams"])
     assert second["dropped"] == first["dropped"]
