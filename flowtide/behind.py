@@ -200,12 +200,15 @@ class _Work:
     def add_sink(self, bus: Bus, store: "EmbeddedStore | ClickHouseStore", letters: DeadLetters) -> None:
         """A sink, from the next start."""
         from sinks.back_fill import BackFill
+        from sinks.range_sums import RangeSums
         from sinks.rollups import Rollups
         from sinks.service import Sink
 
         settings = self._settings
-        rollups = Rollups(store, settings.sink, settings.timezone)
-        beside = ThreadPoolExecutor(1, thread_name_prefix="rollups")
+        beside = ThreadPoolExecutor(2, thread_name_prefix="rollups")  # one range, and what messages add up to
+        # A server rolls up by itself: that it takes the same token for the same rows is known of the engine in process.
+        sums = RangeSums(store, settings.timezone, beside) if is_embedded(settings) else None
+        rollups = Rollups(store, settings.sink, settings.timezone, sums)
         gaps = settings.data / "state" / "gaps"
         sink = Sink(bus, store, rollups, settings.sink, letters, gaps, beside=beside)
         self._closing.append(beside.shutdown)  # before the store is closed

@@ -11,6 +11,8 @@ DATABASE = "flowtide"
 MAX_ROWS = 500_000
 """Rows of one insert: more costs little less, and one block of 34 columns is then about 100 MB."""
 
+_WIDTH = 34  # columns
+
 _ONE_BLOCK = 100_000_000
 """No insert of ours has as many rows, so a block is never cut: a token holds for one block only."""
 INSERT_SETTINGS: Settings = {
@@ -40,10 +42,16 @@ INSERT_SETTINGS: Settings = {
 """What every insert under a token runs with: the same token with another block is not dropped."""
 
 
+def most_rows(columns: int) -> int:
+    """Of one insert into a table of so many columns: those of rollups are narrow."""
+    return max(MAX_ROWS, MAX_ROWS * _WIDTH // max(columns, 1))
+
+
 def check_rows(table: str, rows: pa.Table) -> None:
     """ValueError for more rows than one insert may have."""
-    if rows.num_rows > MAX_ROWS:
-        raise ValueError(f"{table}: an insert has at most {MAX_ROWS} rows, not {rows.num_rows}: cut the message")
+    most = most_rows(rows.num_columns)
+    if rows.num_rows > most:
+        raise ValueError(f"{table}: an insert has at most {most} rows, not {rows.num_rows}: cut the message")
 
 
 def quoted(name: str) -> str:

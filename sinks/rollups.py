@@ -9,8 +9,11 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from sinks import Store
 from sinks.delivery import SinkPosition
+from sinks.range_sums import Kept, RangeSums
 from sinks.rollup_ranges import ALL, begin_at, is_done, record, run_range
 from sinks.rollup_tables import NAMES, of_offsets, statement
 from sinks.settings import SinkSettings
@@ -36,8 +39,11 @@ class Span:
 class Rollups:
     """Decides the ranges of each partition and runs them."""
 
-    def __init__(self, store: Store, settings: SinkSettings, timezone: str) -> None:
-        """``timezone`` is the store's IANA zone, in which days and hours are local."""
+    def __init__(self, store: Store, settings: SinkSettings, timezone: str, sums: RangeSums | None = None) -> None:
+        """``timezone`` is the store's IANA zone, in which days and hours are local.
+
+        ``sums``: by which ranges are made from memory where all of their messages are there; None: always from raw.
+        """
         self._store, self._settings, self._timezone = store, settings, timezone
         self._waiting: dict[int, deque[Span]] = {}
         self._rolled: dict[int, int] = {}
@@ -46,10 +52,22 @@ class Rollups:
         self._last: dict[int, float] = {}
         self._took: dict[int, float] = {}  # seconds of the last range, by partition
         self._hurried: set[int] = set()  # partitions whose planned range has history
+        self._sums = sums
+        self._kept: dict[int, dict[int, Kept]] = {}  # by partition and offset: what messages that wait added up to
+        self._made: dict[int, list[Kept | None]] = {}  # of the messages in the planned range
 
     def forget(self) -> None:
         """The generation ended: others have the partitions, and what waited here waits there."""
-        for mapping in (self._waiting, self._rolled, self._base, self._planned, self._last, self._took):
+        for mapping in (
+            self._waiting,
+            self._rolled,
+            self._base,
+            self._planned,
+            self._last,
+            self._took,
+            self._kept,
+            self._made,
+        ):
             mapping.clear()
         self._hurried.clear()
 
@@ -59,7 +77,8 @@ class Rollups:
         ``base`` is ``flows.bus_offset`` of the stream's offset 0.
         """
         self._base[partition] = base
-        self._waiting[partition] = deque()
+        self._waiting[partition], self._kept[partition] = deque(), {}
+        self._made.pop(partition, None)
         self._rolled[partition], self._planned[partition] = position.rolled, position.planned
         self._last[partition] = float("-inf")
         begin_at(self._store, partition, base + (position.planned[0] if position.planned else position.rolled))
@@ -67,10 +86,13 @@ class Rollups:
         if start < stored_end:
             self._waiting[partition].extend(self._stored_between(partition, start, stored_end))
 
-    def stored(self, partition: int, span: Span) -> None:
-        """One more message is in the raw table; one that a lost position brought again is rolled up already."""
+    def stored(self, partition: int, span: Span, rows: pa.Table | None = None) -> None:
+        """One more message is in the raw table, with these ``rows``; one that a lost position brought again is rolled
+        up already."""
         if span.offset >= self._rolled[partition]:
             self._waiting[partition].append(span)
+            if self._sums is not None and rows is not None:
+                self._kept[partition][span.offset] = self._sums.add(rows)
 
     def due(self, partition: int, now: float, *, finish: bool = False) -> tuple[int, int] | None:
         """The range to run now; None: not yet.  A planned range stays due, with the same ends, until it has run."""
@@ -90,13 +112,15 @@ class Rollups:
         most = _HISTORY_ROWS if history else 2 * self._settings.rollup_rows
         if history:
             self._hurried.add(partition)
+        kept: list[Kept | None] = []
         while waiting and taken < most:
             low, high = min(low, waiting[0].min_ms), max(high, waiting[0].max_ms)
             if high - low > _MAX_SPAN_MS and taken:
                 break
             span = waiting.popleft()
             end, taken = span.offset + 1, taken + span.rows
-        self._planned[partition] = (self._rolled[partition], end)
+            kept.append(self._kept[partition].pop(span.offset, None))
+        self._planned[partition], self._made[partition] = (self._rolled[partition], end), kept
         return self._planned[partition]
 
     def turn(self, partitions: Iterable[int]) -> list[int]:
@@ -111,12 +135,14 @@ class Rollups:
         a, b = planned
         base = self._base[partition]
         suffix = f"{stream_id}/{partition}/{a}-{b}"
+        kept = self._made.get(partition, [])
 
         def run() -> float:
             began = time.perf_counter()
             record(self._store, ALL, stream_id, partition, base, base + a, base + b, token=suffix)
             if not is_done(self._store, ALL, partition, base + a, base + b):
-                run_range(self._store, self._timezone, stream_id, partition, base, a, b)
+                made = self._sums.rows(kept) if self._sums is not None else None
+                run_range(self._store, self._timezone, stream_id, partition, base, a, b, made)
             return time.perf_counter() - began
 
         return run
@@ -124,6 +150,7 @@ class Rollups:
     def done(self, partition: int, planned: tuple[int, int], seconds: float) -> None:
         """The planned range has run."""
         self._rolled[partition], self._planned[partition] = planned[1], None
+        self._made.pop(partition, None)
         if partition in self._hurried:  # it comes once, and says nothing of how long the next one takes
             self._hurried.remove(partition)
         else:

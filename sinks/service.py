@@ -299,7 +299,7 @@ class Sink(Generations):
             records.clear()
         elif inserted:
             span = Span(message.offset, len(rows), headers.min_ms, headers.max_ms, headers.history)
-            self._rollups.stored(partition, span)
+            self._rollups.stored(partition, span, rows)
         said = audit(partition, headers, stored, records, inserted=inserted)
         if said.num_rows:
             self._insert(consumer, partition, AUDIT, said, f"{token}/audit", stop)

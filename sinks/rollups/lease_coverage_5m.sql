@@ -14,7 +14,8 @@ SELECT
     if(bits = 0, '', concat(
         replaceRegexpOne(IPv6NumToString(CAST(toUInt128(whole) AS IPv6)), '^::ffff:([0-9.]+)$', '\\1'), if(bits = 120, '/24', '/48')
     )) AS prefix,
-    flows__, octets__, attributed, attributed_octets, ambiguous, ambiguous_octets, unmatched, unmatched_octets
+    sum(flows__), sum(octets__), sum(attributed), sum(attributed_octets), sum(ambiguous), sum(ambiguous_octets),
+    sum(unmatched), sum(unmatched_octets)
 FROM
 (
     SELECT
@@ -60,5 +61,8 @@ FROM
         LIMIT 200 BY time, code
     )
 )
+-- Every row is a group of its own already.  But a union's rows come in pieces that the order alone joins otherwise than
+-- those of one query, and their token would not be that of the same rows from elsewhere.
+GROUP BY time, exporter, prefix
 -- The order makes the result one piece, without which a repeat under the same token is not recognised.
 ORDER BY time

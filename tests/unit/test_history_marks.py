@@ -140,9 +140,9 @@ def test_the_sink_counts_history_in_the_audit_and_not_in_freshness(tmp_path: Pat
     newest = []
 
     class Watched(Rollups):
-        def stored(self, partition: int, span: Span) -> None:
+        def stored(self, partition: int, span: Span, rows: pa.Table | None = None) -> None:
             newest.append((span.rows, span.history, counted("sink_newest_flow_end_seconds")))
-            super().stored(partition, span)
+            super().stored(partition, span, rows)
 
         def begin(self, partition: int, position: SinkPosition, stored_end: int, base: int = 0) -> None:
             super().begin(partition, position, 0, base)
