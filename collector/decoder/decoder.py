@@ -1,7 +1,6 @@
 """The decoder: dispatch on the version, batches, counters, state."""
 
 from collections import deque
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from collector.decoder.records import Segment, fill
 from collector.decoder.sequence import UNKNOWN
 from collector.decoder.sets import Dialect, Intake
 from collector.decoder.sflow5 import SFlow5
+from collector.decoder.sflow_slab import SFlowSlab
 from collector.decoder.speeds import flag_beyond_speed
 from collector.decoder.state import dump, load
 from collector.settings import DecoderSettings
@@ -76,6 +76,7 @@ class Decoder:
         # Where each exporter may send so much only, every datagram is asked for.
         fixed = self._admission is None or self._admission.is_lasting
         self._plain = PlainReader(self._intake, self._admission, self._netflow5_layout) if fixed else None
+        self._sflow_slab = SFlowSlab(self._intake, self._admission, self._sflow.layouts) if fixed else None
         self._segments: deque[tuple[Messages, Segment]] = deque()
         self._segment_rows = 0
 
@@ -83,9 +84,12 @@ class Decoder:
         """Walk the datagrams and keep what they hold; the payloads are not needed any more when it returns."""
         received_ms, truncated = datagrams.received_ms, datagrams.truncated
         exporters, payloads = datagrams.exporters, datagrams.payloads
-        left: Iterable[int] = range(len(datagrams))
-        if datagrams.slots is not None and len(datagrams) >= FEWEST and self._plain is not None:
-            left = self._plain.read(datagrams.slots, received_ms)
+        left: list[int] | range = range(len(datagrams))
+        if datagrams.slots is not None and self._plain is not None and self._sflow_slab is not None:
+            left = self._sflow_slab.read(datagrams.slots, received_ms)
+            if len(left) >= FEWEST:
+                odd = self._plain.read(datagrams.slots, received_ms)
+                left = odd if len(left) == len(datagrams) else sorted(set(odd).intersection(left))
         for index in left:
             exporter, payload = exporters[index], payloads[index]
             if self._admission is not None and (refused := self._admission.refuses(exporter, received_ms)) is not None:

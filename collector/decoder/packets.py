@@ -287,7 +287,8 @@ class _Walk:
         windows = self._size - dtype.itemsize + 1
         if not len(rows) or windows <= 0:
             return np.empty(0, dtype)
-        # One header at every octet of the body: taking some of them copies each in one go.
-        every: Array = np.ndarray((windows,), dtype, self._body, 0, (1,))
-        found: Array = every[self._at[rows] + skip]
+        # One header at every octet of the body: taking some of them copies each in one go; of a dtype with fields NumPy
+        # would copy field by field (measured for IPv4: 118 ns a packet, so 6).
+        every: Array = np.ndarray((windows,), f"V{dtype.itemsize}", self._body, 0, (1,))
+        found: Array = every[self._at[rows] + skip].view(dtype)
         return found

@@ -6,9 +6,8 @@ every set has records of flows and a known template.  An exporter of which any d
 of them read one by one (``sets.Intake.read``), in their order.  What comes out is the same either way.
 """
 
-from collections.abc import Callable
 from struct import Struct
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +21,7 @@ from collector.decoder.layouts import Layout
 from collector.decoder.messages import WIDTH
 from collector.decoder.sequence import MESSAGE, WINDOW
 from collector.decoder.sets import Intake
-from collector.decoder.slab_walk import Walk
+from collector.decoder.slab_walk import Table, Walk
 from collector.decoder.varying import measure
 
 Array = NDArray[Any]
@@ -34,7 +33,6 @@ _KEY = np.dtype([("name", f"V{NAME_OCTETS}"), ("version", "u2"), ("domain", "u4"
 _KNOWN = 65_536  # senders and templates that are remembered, about 20 MB
 _MOST_RECORDS = 256  # of a set of variable length: each costs a step for the whole slab
 _PIECE = 1 << 17  # octets copied at once: they stay in the processor's cache (200 ns a datagram; at once, 370)
-Key = TypeVar("Key", bytes, int)
 
 
 class PlainReader:
@@ -49,10 +47,10 @@ class PlainReader:
         self._changes = self._intake.domains.changes
         self._exporters: dict[str, int] = {}
         self._domains: list[Domain | None] = []  # by sender; None: its datagrams are not plain
-        self._senders: _Table[bytes] = _Table(4)  # whether it has a domain, exporter, slot, limit of its clock's skew
+        self._senders: Table[bytes] = Table(4)  # whether it has a domain, exporter, slot, limit of its clock's skew
         self._templates: list[Template | None] = []
         self._layouts: dict[Layout, int] = {}
-        self._sets: _Table[int] = _Table(2)  # octets of a record (0: they vary, negative: not plain), group
+        self._sets: Table[int] = Table(2)  # octets of a record (0: they vary, negative: not plain), group
 
     def read(self, slots: Slots, received_ms: int) -> list[int]:
         """Read the plain ones; the indexes of those left, in order."""
@@ -280,25 +278,3 @@ def _copy(memory: Array, start: Array, size: int, to: Array) -> None:
     step = max(1, _PIECE // size)
     for first in range(0, len(start), step):
         out[first : first + step] = source[start[first : first + step]]
-
-
-class _Table(Generic[Key]):
-    """Rows of numbers by key; made when a key is met."""
-
-    def __init__(self, width: int) -> None:
-        self._codes: dict[Key, int] = {}
-        self._met: list[tuple[int, ...]] = []
-        self.rows: Array = np.empty((0, width), "i8")
-
-    def find(self, keys: list[Key], meet: Callable[[Key], tuple[int, ...]]) -> Array:
-        """The row's index of each key."""
-        codes = self._codes
-        try:
-            return np.fromiter(map(codes.__getitem__, keys), "i8", len(keys))
-        except KeyError:
-            for key in dict.fromkeys(keys):
-                if key not in codes:
-                    codes[key] = len(self._met)
-                    self._met.append(meet(key))
-            self.rows = np.array(self._met, "i8")
-            return np.fromiter(map(codes.__getitem__, keys), "i8", len(keys))

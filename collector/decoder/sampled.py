@@ -17,7 +17,7 @@ _NONE = bytes(16)
 _NO_FLOW: tuple[int, bytes, bytes, int, int, int, int, int] = (0, _NONE, _NONE, 0, 0, 0, 0, 0)
 """IP version, addresses, protocol, ports, TCP flags, type of service."""
 _MAPPED = b"\0" * 10 + b"\xff\xff"
-_VLANS = 4_094  # beyond: not known
+VLANS = 4_094  # beyond: not known
 _KEPT = SLOTS[-1]
 
 
@@ -40,7 +40,7 @@ class Sampled:
 
     def learn(self, number: int, payload: memoryview, at: int, length: int) -> bool | Reason:
         """Read the record at ``at``, which has ``length`` octets there; False: of a kind that we do not read."""
-        least = _LEAST.get(number)
+        least = LEAST.get(number)
         if least is None:
             return False
         if length < least:
@@ -49,7 +49,7 @@ class Sampled:
             return self._read_header(payload, at, length)
         if number == 1001:
             (vlan,) = _SWITCH.unpack_from(payload, at)
-            self._vlan = self._vlan or (vlan if vlan <= _VLANS else 0)
+            self._vlan = self._vlan or (vlan if vlan <= VLANS else 0)
         elif number == 1002:
             return self._read_router(payload, at, length)
         elif number == 1003:
@@ -137,7 +137,7 @@ class Sampled:
         return True
 
 
-_LEAST = {
+LEAST = {
     1: _PACKET.size, 2: _ETHERNET.size, 3: _IPV4.size, 4: _IPV6.size, 1001: _SWITCH.size, 1002: 4 + _PAIR.size,
     1003: 4 + 16,
 }  # fmt: skip

@@ -27,7 +27,7 @@ SLOTS: Final = (128, 512)
 _SECTION = 315  # dataLinkFrameSection
 
 
-_ENTRY = np.dtype(
+ENTRY = np.dtype(
     [("interval", "u4"), ("octets", "u4"), ("in_if", "u4"), ("out_if", "u4"), ("src_as", "u4"), ("dst_as", "u4"),
      ("next_hop", "V16"), ("src_addr", "V16"), ("dst_addr", "V16"), ("src_port", "u2"), ("dst_port", "u2"),
      ("tcp_flags", "u2"), ("vlan", "u2"), ("ip_version", "u1"), ("proto", "u1"), ("tos", "u1"), ("src_mask", "u1"),
@@ -50,13 +50,13 @@ _FIRST[[1, 11, 12, 13]] = packets.ETHERNET, packets.IPV4, packets.IPV6, packets.
 
 def sample_layout(slot: int) -> Layout:
     """The layout of entries with ``slot`` octets for the header."""
-    return Layout(VERSION, (FieldSpecifier(_SECTION, _ENTRY.itemsize + slot),))
+    return Layout(VERSION, (FieldSpecifier(_SECTION, ENTRY.itemsize + slot),))
 
 
 def fill_samples(body: Array, size: int, first: int, runs: Runs, messages: Messages, columns: Columns) -> None:
     """Fill all columns of stage *decode* from entries ``first`` onwards, each of ``size`` octets."""
     count = runs.rows
-    entries: Array = np.ndarray((count,), _ENTRY, body, first * size, (size,))
+    entries: Array = np.ndarray((count,), ENTRY, body, first * size, (size,))
     for name in ("exporter", "domain", "flags"):
         spread(columns, name, runs, getattr(messages, name))
     # sFlow tells no time of day: a sample is sent within a second, so it happened when it came.
@@ -75,7 +75,7 @@ def fill_samples(body: Array, size: int, first: int, runs: Runs, messages: Messa
 
 
 def _fill_packets(body: Array, size: int, first: int, entries: Array, columns: Columns) -> None:
-    starts = (np.arange(len(entries), dtype="i8") + first) * size + _ENTRY.itemsize
+    starts = (np.arange(len(entries), dtype="i8") + first) * size + ENTRY.itemsize
     parsed = packets.parse(body.data, starts, entries["captured"].astype("i8"), _FIRST[entries["protocol"]])
     seen = parsed.columns["ip_version"] > 0
     for name in _FROM_PACKET:

@@ -5,6 +5,7 @@ One pass per datagram in plain Python, over samples and their records; each flow
 address in it may be anything, so it is passed over.
 """
 
+from collections.abc import Iterator
 from struct import Struct
 
 from collector.decoder.domains import Domain
@@ -25,18 +26,23 @@ _EXPANDED_FLOW = Struct("!IIIIIIIIIII")
 """The same with source, input and output in two words each: type or format, then value."""
 _COUNTERS = {2: Struct("!8xI"), 4: Struct("!12xI")}
 """Number of records of a counter sample, compact and expanded."""
-_DISCARDED = 5  # sFlow Dropped Packet Notification Structures, October 2020
-_INTERFACE_COUNTERS = 1
-_INTERFACE = Struct("!I4xQ4xI QIIIII4x QIIIII4x")
+DISCARDED = 5  # sFlow Dropped Packet Notification Structures, October 2020
+INTERFACE_COUNTERS = 1
+INTERFACE = Struct("!I4xQ4xI QIIIII4x QIIIII4x")
 """if_counters without type, duplex, unknown protocols and promiscuous mode: index, speed, status, then in and out
 octets, unicast, multicast, broadcast packets, discards, errors."""
 _WAYS = tuple(
     f"{way}_{what}" for way in ("in", "out") for what in ("octets", "packets", "multicast", "broadcast", "discards",
                                                           "errors")
 )  # fmt: skip
+_COUNTED = ("interface", "speed", "status", *_WAYS)
 
-_INTERNAL = 0x3FFFFFFF  # an interface that is none: the device itself, or not known
-_UNKNOWN = 0xFFFFFFFF  # also of a counter that the device has not
+INTERNAL = 0x3FFFFFFF
+"""An interface that is none: the device itself, or not known."""
+UNKNOWN = 0xFFFFFFFF
+"""The same in 32 bits; also a counter that the device has not."""
+_UNKNOWN_OCTETS = 2**64 - 1
+_LARGEST = tuple((name, _UNKNOWN_OCTETS if name.endswith("_octets") else UNKNOWN) for name in _WAYS)
 _LARGEST_GAP = 2**31  # of a counter that went on; a larger one began anew
 _TRUNCATED = Flag.TRUNCATED.value
 
@@ -46,7 +52,8 @@ class SFlow5:
 
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
-        self._layouts = [sample_layout(slot) for slot in SLOTS]
+        self.layouts = [sample_layout(slot) for slot in SLOTS]
+        """Of entries, by slot."""
 
     def read(self, exporter: str, payload: memoryview, received_ms: int, flags: int) -> None:
         """Walk one datagram; all that it holds is counted."""
@@ -71,7 +78,7 @@ class SFlow5:
             domain.datagrams_decoded += 1
         else:
             domain.tally(f"datagrams_dropped_{Reason.NO_SOUND_SAMPLE}")
-        for layout, entries in zip(self._layouts, walk.entries, strict=True):
+        for layout, entries in zip(self.layouts, walk.entries, strict=True):
             if entries:
                 body = b"".join(entries)
                 intake.collect(domain, layout, body, len(entries), received_ms, uptime_ms, received_ms, flags)
@@ -131,7 +138,7 @@ class _Walk:
             return self._flow(kind == 3, start, stop)
         if kind in _COUNTERS:
             return self._counters(_COUNTERS[kind], start, stop)
-        self._count("samples_discarded_packet" if kind == _DISCARDED else "samples_skipped")
+        self._count("samples_discarded_packet" if kind == DISCARDED else "samples_skipped")
         return None
 
     def _flow(self, expanded: bool, start: int, stop: int) -> Reason | None:
@@ -146,7 +153,7 @@ class _Walk:
         else:
             _, source, interval, _, drops, in_if, out_if, records = form.unpack_from(self._payload, start)
             source = (source >> 24) << 32 | source & 0xFFFFFF
-            in_form, in_if, out_form, out_if = in_if >> 30, in_if & _INTERNAL, out_if >> 30, out_if & _INTERNAL
+            in_form, in_if, out_form, out_if = in_if >> 30, in_if & INTERNAL, out_if >> 30, out_if & INTERNAL
         sampled = Sampled()
         read = skipped = 0
         for number, at, length in self._records(start + form.size, stop, records):
@@ -159,8 +166,8 @@ class _Walk:
                 self._drop("sample_records", said)
         self._count("sample_records_read", read)
         self._count("sample_records_skipped", skipped)
-        if self._domain.drops.get(source) != drops:
-            self._lost(source, drops)
+        if grown := lost(self._domain, source, drops, self._intake.settings.samplers_per_domain):
+            self._count("sampler_drops", grown)
         if not sampled.has_packet:
             return Reason.NO_PACKET
         self._count("samples_flow")
@@ -175,19 +182,14 @@ class _Walk:
             return Reason.SHORT_SAMPLE
         (records,) = form.unpack_from(self._payload, start)
         for number, at, length in self._records(start + form.size, stop, records):
-            if number != _INTERFACE_COUNTERS:
+            if number != INTERFACE_COUNTERS:
                 self._count("sample_records_skipped")
-            elif length < _INTERFACE.size:
+            elif length < INTERFACE.size:
                 self._drop("sample_records", Reason.SHORT_RECORD)
             else:
                 self._count("sample_records_read")
-                index, speed, status, *totals = _INTERFACE.unpack_from(self._payload, at)
-                row: dict[str, object] = {"interface": index, "speed": speed, "status": status}
-                # Section 5.4: what the device does not count it sends as the largest number.
-                largest = (2**64 - 1, _UNKNOWN, _UNKNOWN, _UNKNOWN, _UNKNOWN, _UNKNOWN) * 2
-                for name, value, none in zip(_WAYS, totals, largest, strict=True):
-                    row[name] = 0 if value == none else value
-                self._intake.observe("interface_counter", self._domain, self._received_ms, row)
+                for row in interface_rows(self._payload[at : at + INTERFACE.size]):
+                    self._intake.observe("interface_counter", self._domain, self._received_ms, row)
         self._count("samples_counter")
         return None
 
@@ -214,16 +216,6 @@ class _Walk:
         self._count("sample_records", len(found) + lost)
         return found
 
-    def _lost(self, source: int, drops: int) -> None:
-        """Samples that the exporter itself could not send: a total by source of samples, counted as it grows."""
-        known = self._domain.drops
-        before = known.get(source)
-        if before is None and len(known) >= self._intake.settings.samplers_per_domain:
-            return
-        known[source] = drops
-        if before is not None and 0 < (grown := (drops - before) % 2**32) < _LARGEST_GAP:
-            self._count("sampler_drops", grown)
-
     def _count(self, counter: str, by: int = 1) -> None:
         self.counts[counter] = self.counts.get(counter, 0) + by
 
@@ -231,6 +223,32 @@ class _Walk:
         self._count(f"{what}_dropped_{reason}")
 
 
+def lost(domain: Domain, source: int, drops: int, most: int) -> int:
+    """How many more samples the exporter itself could not send: ``drops`` is their total by source of samples.
+
+    ``most``: sources of a domain that are remembered.
+    """
+    known = domain.drops
+    before = known.get(source)
+    if before == drops or (before is None and len(known) >= most):
+        return 0
+    known[source] = drops
+    # A total that began anew says nothing of what was lost before.
+    return grown if before is not None and (grown := (drops - before) % 2**32) < _LARGEST_GAP else 0
+
+
+def interface_rows(records: bytes | memoryview) -> Iterator[dict[str, object]]:
+    """Observations of interface counters, each of INTERFACE.size octets."""
+    for said in INTERFACE.iter_unpack(records):
+        row: dict[str, object] = dict(zip(_COUNTED, said, strict=True))
+        if UNKNOWN in said or _UNKNOWN_OCTETS in said:
+            # Section 5.4: what the device does not count it sends as the largest number.
+            for name, none in _LARGEST:
+                if row[name] == none:
+                    row[name] = 0
+        yield row
+
+
 def _interface(form: int, value: int) -> int:
     """Index of the interface; 0: none, several, or the device itself (section 5.3, interface formats)."""
-    return 0 if form or value in (_INTERNAL, _UNKNOWN) else value
+    return 0 if form or value in (INTERNAL, UNKNOWN) else value

@@ -3,7 +3,8 @@
 NetFlow v5's records are a set of their own kind here: number 0, behind a header without set header.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from collector.decoder import ipfix, netflow5, netflow9
 from collector.decoder.sets import SET_HEADER
 
 Array = NDArray[Any]
+Key = TypeVar("Key", bytes, int)
 
 _MOST_SETS = 8  # of a datagram: each costs a step for the whole slab
 _HEAD = np.dtype({"names": ["version", "length", "words"], "formats": [">u2", ">u2", (">u4", 5)], "offsets": [0, 2, 4]})
@@ -105,3 +107,25 @@ class Walk:
         """Keep these sets, by a mask or in this order."""
         self.of, self.number = self.of[sets], self.number[sets]
         self.start, self.stop = self.start[sets], self.stop[sets]
+
+
+class Table(Generic[Key]):
+    """Rows of numbers by key; made when a key is met."""
+
+    def __init__(self, width: int) -> None:
+        self._codes: dict[Key, int] = {}
+        self._met: list[tuple[int, ...]] = []
+        self.rows: Array = np.empty((0, width), "i8")
+
+    def find(self, keys: list[Key], meet: Callable[[Key], tuple[int, ...]]) -> Array:
+        """The row's index of each key."""
+        codes = self._codes
+        try:
+            return np.fromiter(map(codes.__getitem__, keys), "i8", len(keys))
+        except KeyError:
+            for key in dict.fromkeys(keys):
+                if key not in codes:
+                    codes[key] = len(self._met)
+                    self._met.append(meet(key))
+            self.rows = np.array(self._met, "i8")
+            return np.fromiter(map(codes.__getitem__, keys), "i8", len(keys))
