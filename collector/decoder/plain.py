@@ -229,10 +229,13 @@ class _Sets:
             self._first[which] = known + np.cumsum(records) - records
             parts.append(begins)
             known += len(begins)
-            for index in np.flatnonzero((behind < stop) & (records > 0)).tolist():
-                # RFC 7011 section 3.3.1: padding is shorter than any record.
-                rest = walk.memory[behind[index] : stop[index]]
-                self.cut[which[index]] = len(rest) >= stretches.least or rest.any()
+            # RFC 7011 section 3.3.1: padding is shorter than any record, and zero.
+            rest = np.where(records > 0, stop - behind, 0)
+            cut = rest >= stretches.least
+            for octet in range(int(rest[~cut].max(initial=0))):
+                there = np.flatnonzero(octet < rest)
+                cut[there] |= walk.memory[behind[there] + octet] != 0
+            self.cut[which] = cut
         self._begins: Array = np.concatenate(parts) if parts else np.empty(0, "i8")
 
     def keep(self, chosen: Array) -> None:
