@@ -22,7 +22,10 @@ _KEPT = SLOTS[-1]
 
 
 class Sampled:
-    """Gathers what the records of one sample say; of two records of a kind the first counts."""
+    """Gathers what the records of one sample say.
+
+    Of two records of a kind the first counts, of two of a router or a gateway the last.
+    """
 
     __slots__ = (
         "_as", "_bgp_hop", "_flow", "_hop", "_length", "_masks", "_protocol", "_vlan", "header",

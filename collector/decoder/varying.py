@@ -166,8 +166,8 @@ def measure(stretches: Stretches, memory: Array, start: Array, stop: Array, most
     """As ``Stretches.ends`` for many sets, in lock-step: one record of each a step, ``most`` steps at most.
 
     ``start`` and ``stop``: where each set's body lies in ``memory`` (uint8).  Returns how many whole records each set
-    has (0 also where ``most`` steps do not reach the end), where the last of them ends, and where each record begins, set
-    after set.
+    has (0 also where ``most`` steps do not reach the end), where the last of them ends, and where each record begins,
+    set after set.
     """
     variable, tail, least = stretches.skips[:-1], stretches.skips[-1], stretches.least
     counts = np.zeros(len(start), "i8")
