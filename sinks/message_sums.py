@@ -40,7 +40,7 @@ counts five minutes since 1970, ``minute`` minutes."""
 SECOND, ELSEWHERE, SAID, FLAGGED = 3, 4, 5, 7
 """Bits of ``marks``; below them the kind, at SAID two bits."""
 _UNSOUND = (Flag.IMPLAUSIBLE | Flag.SAMPLING_UNKNOWN | Flag.OTHER_POINT).value
-_LONGEST_MS = 86_400_000
+_LONGEST_MS = 86_400_000  # of a flow that is spread
 _MINUTE_MS = 60_000
 _LATEST_MS = 2**32 * 1000  # DateTime ends there
 IPV4 = np.uint64(0xFFFF)  # of the low half of ::ffff:0:0/96, the upper 32 bits
@@ -176,9 +176,14 @@ class _Message:
     def _flow(self, minute: Array, long: Array, labels: Columns, counters: Columns) -> Columns:
         """``_flow.sql``: every row at its end, and what the longer ones carried in each of their minutes."""
         flags, copy = self["flags"], self["copy"]
-        kind = np.where(flags & 8, 3, np.where(flags & 16, 4, np.where(long, 2, 0))).astype("u1")
-        said = np.where(self["sub_id"] == 0, 2, np.where(flags & Flag.AMBIGUOUS_LEASE.value, 1, 0)).astype("u1")
-        both = ((copy == 1).astype("u1") << SECOND) | (((flags & 512) != 0).astype("u1") << ELSEWHERE)
+
+        def flagged(flag: Flag) -> Array:
+            found: Array = (flags & flag.value) != 0
+            return found
+
+        kind = np.select([flagged(Flag.IMPLAUSIBLE), flagged(Flag.SAMPLING_UNKNOWN), long], [3, 4, 2], 0).astype("u1")
+        said = np.select([self["sub_id"] == 0, flagged(Flag.AMBIGUOUS_LEASE)], [2, 1], 0).astype("u1")
+        both = ((copy == 1).astype("u1") << SECOND) | (flagged(Flag.OTHER_POINT).astype("u1") << ELSEWHERE)
         marks = kind | both | (said << SAID) | ((flags != 0).astype("u1") << FLAGGED)
         keys = {"marks": marks, "minute": minute} | labels | {
             name: self[name] for name in ("in_if", "out_if", "ip_version", "direction")

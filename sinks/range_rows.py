@@ -56,7 +56,7 @@ def range_rows(parts: Sequence[Mapping[str, Columns]], names: Names, local: Loca
     flow = whole["flow"]
     kind, elsewhere = flow["marks"] & 7, _bit(flow, ELSEWHERE)
     spread = chosen(flow, ((kind == 0) | (kind == 1)) & ~elsewhere)
-    minutes = _bucket(spread, "minute", 60)
+    minutes = _bucket(spread, 60)
     hours, _ = _local(minutes["time"] // 60, local)
     port, subscriber = whole["port"], whole["subscriber"]
     port["hour"], _ = _local(port.pop("minute"), local)
@@ -66,7 +66,7 @@ def range_rows(parts: Sequence[Mapping[str, Columns]], names: Names, local: Loca
         "bucket_1m": minutes,
         "bucket_5m": summed(minutes | {"time": minutes["time"] // 300 * 300}, ("time", *_BUCKET)),
         "bucket_1h": summed(minutes | {"time": hours}, ("time", *_BUCKET)),
-        "bucket_end_5m": _bucket(chosen(flow, ((kind == 0) | (kind == 2)) & ~elsewhere), "minute", 300),
+        "bucket_end_5m": _bucket(chosen(flow, ((kind == 0) | (kind == 2)) & ~elsewhere), 300),
         "port_1h": by_hour,
         "port_1d": summed(
             {"day": _local(by_hour["hour"] // 60, local)[1]} | {name: by_hour[name] for name in (*_PORT, *SUMS)},
@@ -104,9 +104,9 @@ def _bit(flow: Columns, bit: int) -> Array:
     return found
 
 
-def _bucket(flow: Columns, of: str, seconds: int) -> Columns:
+def _bucket(flow: Columns, seconds: int) -> Columns:
     """By the labels and so many seconds."""
-    time = flow[of].astype("i8") * 60 // seconds * seconds
+    time = flow["minute"].astype("i8") * 60 // seconds * seconds
     return summed({"time": time} | {name: flow[name] for name in (*_BUCKET, *SUMS)}, ("time", *_BUCKET))
 
 
