@@ -27,7 +27,8 @@ from enricher.settings import EnricherSettings
 from sinks import ENRICHED_STREAM, RAW_STREAM, Bus, Headers, Parts, Store
 from sinks.batch import Batch
 from sinks.dead_letters import DeadLetters
-from sinks.rollups import Rollups
+from sinks.range_sums import RangeSums
+from sinks.rollups import NAMES, Rollups
 from sinks.schema import RAW
 from sinks.service import Sink
 from sinks.settings import BusSettings, SinkSettings
@@ -110,6 +111,8 @@ class PointedStore(Proxy):
         self._inner.insert(table, rows, token=token)
         if table in ("flows", "audit_1m"):
             self._point.reach(f"sink after {table}")
+        if table in NAMES:
+            self._point.reach("sink between rollups")
 
     def command(self, sql: str, *, token: str | None = None) -> None:
         self._inner.command(sql, token=token)
@@ -162,8 +165,11 @@ def enricher(bus: Bus) -> Enricher:
 
 def sink(bus: Bus, store: Any, folder: Path) -> Sink:
     few = SinkSettings(rollup_rows=random.randint(ROWS, 6 * ROWS), rollup_seconds=0.05, retry_seconds=0.2)
-    rollups, letters = Rollups(store, few, "UTC"), DeadLetters(folder / "letters")
-    return Sink(bus, store, rollups, few, letters, folder / "gaps", beside=ThreadPoolExecutor(1))
+    beside = ThreadPoolExecutor(2)
+    # From memory or from raw: what one life began the next one finishes from raw.
+    sums = RangeSums(store, "UTC", beside) if random.random() < 0.7 else None
+    rollups, letters = Rollups(store, few, "UTC", sums), DeadLetters(folder / "letters")
+    return Sink(bus, store, rollups, few, letters, folder / "gaps", beside=beside)
 
 
 class Sql:
