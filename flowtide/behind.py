@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from enricher.watch import TablesInForce
     from sinks.clickhouse import ClickHouseStore
     from sinks.embedded import EmbeddedStore
+    from sinks.range_sums import RangeSums
 
 _LEASES_SECONDS = 120.0  # a million leases take about a quarter of it
 
@@ -200,15 +201,12 @@ class _Work:
     def add_sink(self, bus: Bus, store: "EmbeddedStore | ClickHouseStore", letters: DeadLetters) -> None:
         """A sink, from the next start."""
         from sinks.back_fill import BackFill
-        from sinks.range_sums import RangeSums
         from sinks.rollups import Rollups
         from sinks.service import Sink
 
         settings = self._settings
         beside = ThreadPoolExecutor(2, thread_name_prefix="rollups")  # one range, and what messages add up to
-        # A server rolls up by itself: that it takes the same token for the same rows is known of the engine in process.
-        sums = RangeSums(store, settings.timezone, beside) if is_embedded(settings) else None
-        rollups = Rollups(store, settings.sink, settings.timezone, sums)
+        rollups = Rollups(store, settings.sink, settings.timezone, self._sums(store, beside))
         gaps = settings.data / "state" / "gaps"
         sink = Sink(bus, store, rollups, settings.sink, letters, gaps, beside=beside)
         self._closing.append(beside.shutdown)  # before the store is closed
@@ -216,6 +214,16 @@ class _Work:
         self._tend.append(lambda: filling.tend(time.monotonic()))
         self._facts.append(lambda: {"sink": sink.failed, "stopped_partitions": sink.stopped})
         self._add("sink", sink.run)
+
+    def _sums(self, store: "EmbeddedStore | ClickHouseStore", beside: Executor) -> "RangeSums | None":
+        """A server rolls up by itself: that one token holds for rows from memory and from SQL is known of the engine in
+        process only."""
+        if not is_embedded(self._settings):
+            return None
+        from sinks.embedded import memory_default
+        from sinks.range_sums import MOST_BYTES, RangeSums
+
+        return RangeSums(store, self._settings.timezone, beside, min(MOST_BYTES, memory_default() // 4))
 
     def keep(self, store: "EmbeddedStore | ClickHouseStore") -> None:
         """Hold the store to its bound on disk, and its names of networks to their file."""

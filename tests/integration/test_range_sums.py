@@ -140,6 +140,18 @@ def test_memory_that_is_not_all_of_raw_does_not_count(store: EmbeddedStore) -> N
     assert sums.rows([sums.add(messages[0]), None]) is None
 
 
+def test_what_waits_for_long_is_forgotten_oldest_first(store: EmbeddedStore) -> None:
+    messages = [mixed(1_000, number) for number in range(4)]
+    one = RangeSums(store, TIMEZONE).add(messages[0]).octets
+    sums = RangeSums(store, TIMEZONE, most_bytes=5 * one // 2)
+    kept = [sums.add(rows) for rows in messages[:3]]
+    assert [each.sums() is None for each in kept] == [True, False, False]
+    assert sums.rows(kept) is None and sums.rows(kept[1:]) is not None
+    del kept
+    assert sums.add(messages[3]).sums() is not None
+    assert sums.octets() < 3 * one // 2
+
+
 def test_a_time_before_the_tables_is_left_to_the_sql() -> None:
     early = table(flows(2, ts=np.array([START_MS, 5]), ts_start=0))
     assert sums_of(early, Names()) is None
