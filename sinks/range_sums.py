@@ -8,7 +8,7 @@ from concurrent.futures import Executor, Future
 import pyarrow as pa
 import structlog
 
-from sinks import Store, metrics
+from sinks import Store, StoreUnavailable, metrics
 from sinks.batch import is_constant
 from sinks.message_sums import Columns, Names, sums_of
 from sinks.range_rows import RangeRows, range_rows
@@ -49,6 +49,12 @@ class Kept:
         return self._sums
 
 
+def _tell(error: Exception) -> None:
+    """A fault of ours, whatever it is: the SQL does not have it."""
+    metrics.SUM_FAULTS.inc()
+    limited(log.exception, "sums", "rows not summed: their range is asked of raw", error=str(error)[:500])
+
+
 class RangeSums:
     """Sums messages beside their inserts, and ranges of them; one sink's.
 
@@ -82,9 +88,8 @@ class RangeSums:
     def _sum(self, kept: Kept, rows: pa.Table) -> None:
         try:
             kept.keep(sums_of(rows, self._names))
-        except Exception as error:  # of ours, whatever it is: the SQL does not have it
-            metrics.SUM_FAULTS.inc()
-            limited(log.exception, "sums", "rows not summed: their range is asked of raw", error=str(error)[:500])
+        except Exception as error:
+            _tell(error)
 
     def _forget(self) -> None:
         """Those that nobody has any more, and the oldest of too many."""
@@ -102,10 +107,18 @@ class RangeSums:
         return sum(kept.octets for each in self._all if (kept := each()) is not None)
 
     def rows(self, kept: Sequence[Kept | None]) -> RangeRows | None:
-        """What a range of these messages gives the rollups; None: one of them is not here."""
+        """What a range of these messages gives the rollups; None: raw has to be asked, one of them is not here."""
         parts = [each.sums() if each is not None else None for each in kept]
         there = [part for part in parts if part is not None]
-        return range_rows(there, self._names, self._local) if there and len(there) == len(parts) else None
+        if not there or len(there) < len(parts):
+            return None
+        try:
+            return range_rows(there, self._names, self._local)
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            _tell(error)
+            return None
 
     def _local(self, minutes: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
         found = self._store.query(_LOCAL, zone=self._timezone, minutes=list(minutes))

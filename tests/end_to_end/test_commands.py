@@ -59,6 +59,10 @@ def test_metrics_and_health_answer_and_add_up(running: Running, tmp_path: Path) 
     assert metric(running.metrics, "collector_published_rows_total") == 330
     assert metric(f"{running.http}/metrics", "enricher_enriched_rows_total") == 330
     assert metric(f"{running.http}/metrics", 'sink_inserted_rows_total{table="flows"}') == 330
+    running.wait(lambda: metric(f"{running.http}/metrics", "sink_rolled_rows_total") == 330)
+    assert metric(f"{running.http}/metrics", 'sink_rolled_ranges_total{source="memory"}') > 0
+    assert metric(f"{running.http}/metrics", 'sink_rolled_ranges_total{source="raw"}') == 0
+    assert metric(f"{running.http}/metrics", "sink_sum_faults_total") == 0
     for url in (f"{running.http}/healthz", running.metrics.replace("/metrics", "/healthz")):
         with urllib.request.urlopen(url, timeout=10) as answer:
             assert json.loads(answer.read())["ok"] is True

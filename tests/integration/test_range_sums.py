@@ -12,6 +12,7 @@ from sinks.codec import encode_parts
 from sinks.delivery import EnrichedHeaders
 from sinks.embedded import EmbeddedStore
 from sinks.message_sums import KEYS, Names, sums_of
+from sinks.metrics import SUM_FAULTS
 from sinks.range_sums import RangeSums
 from sinks.rollup_ranges import run_range
 from sinks.rollup_tables import NAMES
@@ -138,6 +139,17 @@ def test_memory_that_is_not_all_of_raw_does_not_count(store: EmbeddedStore) -> N
         "SELECT sum(flows + unknown_rate_flows + implausible_flows) AS n FROM exporter_1m"
     ).to_pylist() == (store.query("SELECT count() AS n FROM flows WHERE copy != 1").to_pylist())
     assert sums.rows([sums.add(messages[0]), None]) is None
+
+
+def test_a_fault_of_ours_leaves_the_range_to_the_sql(store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    sums, rows = RangeSums(store, TIMEZONE), mixed(1_000, 0)
+    kept = [sums.add(rows)]
+    before = SUM_FAULTS._value.get()
+    monkeypatch.setattr("sinks.range_sums.range_rows", lambda *_: 1 // 0)
+    assert sums.rows(kept) is None
+    monkeypatch.setattr("sinks.range_sums.sums_of", lambda *_: 1 // 0)
+    assert sums.add(rows).sums() is None
+    assert SUM_FAULTS._value.get() == before + 2
 
 
 def test_what_waits_for_long_is_forgotten_oldest_first(store: EmbeddedStore) -> None:
