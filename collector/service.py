@@ -60,8 +60,7 @@ class Collector:
         self._read_before = ReceiverCounts()
         self._drops_file = state_file.with_name("kernel_drops.json")
         self._drops_before = self._drops_told = self._drops_of_predecessor()
-        self._noted_at = self._saved_at = time.monotonic()
-        self._grouped_at = float("-inf")
+        self._group_since = self._noted_at = self._saved_at = time.monotonic()
         self._rows = 0
         self._newest = 0.0
 
@@ -103,6 +102,8 @@ class Collector:
         datagrams = self._receiver.read(timeout)
         now = time.monotonic()
         if datagrams is not None:
+            if not self._decoder.waiting():
+                self._group_since = now
             self._newest = now
             try:
                 self._decoder.add(datagrams)
@@ -112,9 +113,9 @@ class Collector:
                 limited(log.error, "decode", "datagrams not decoded: please report", error=str(error), exc_info=True)
             self._mark()
         full = self._decoder.waiting() >= self._full_rows
-        # What comes after a silence does not wait: groups are that far apart, not that late.
-        if (full or now - self._grouped_at >= self._settings.group_seconds) and self._flush():
-            self._grouped_at = now
+        if full or now - self._group_since >= self._settings.group_seconds:
+            self._flush()
+            self._group_since = now
         if now - self._noted_at >= _NOTES_SECONDS:
             self._decoder.expire(int(time.time() * 1000))
             self._mark()
@@ -126,15 +127,12 @@ class Collector:
             self._saved_at = now
         return datagrams is not None
 
-    def _flush(self) -> bool:
-        """Publish what is decoded; False: there was nothing."""
-        before = self._rows
+    def _flush(self) -> None:
         while (batch := self._decoder.take()) is not None:
             self._mark(len(batch))
             self._rows += len(batch)
             self._publisher.publish(batch)
         self._mark()  # the last rows may have gone to those that wait for their sampler
-        return self._rows > before
 
     def _mark(self, taken: int = 0) -> None:
         """Tell the ledger where the decoder is; ``taken`` rows just left it."""

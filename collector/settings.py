@@ -132,6 +132,6 @@ class CollectorSettings(Part):
     admission: AdmissionSettings = Field(default_factory=AdmissionSettings)
     decoder: DecoderSettings = Field(default_factory=DecoderSettings)
     group_seconds: float = Field(
-        default=0.4, gt=0, le=10, description="longest wait of decoded rows for company; after a silence, none"
+        default=0.4, gt=0, le=10, description="decoded rows wait at most this long for company"
     )
     telemetry: str = Field("127.0.0.1:9109", description="HOST:PORT of /metrics and /healthz; busy: the next free one")
