@@ -16,11 +16,19 @@ def tree(pid: int) -> list[int]:
 
 def cpu_seconds(pids: Iterable[int]) -> float:
     """User and system time so far, with that of their children that have ended."""
-    total = 0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
-        total += sum(int(word) for word in fields[11:15])
-    return total / os.sysconf("SC_CLK_TCK")
+    return sum(sum(_times(pid)[1]) for pid in pids)
+
+
+def own_seconds(pid: int) -> tuple[str, float]:
+    """A process' name, and its user and system time so far without that of its children; OSError when it has ended."""
+    name, times = _times(pid)
+    return name, sum(times[:2])
+
+
+def _times(pid: int) -> tuple[str, list[float]]:
+    """Its name; its own user and system time, then those of its children that have ended."""
+    head, _, rest = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")
+    return head.partition("(")[2], [int(word) / os.sysconf("SC_CLK_TCK") for word in rest.split()[11:15]]
 
 
 def peak_bytes(pids: Iterable[int]) -> int:

@@ -18,6 +18,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.processes import own_seconds
 from sinks import RAW_STREAM, Consumer
 from sinks.delivery import RawHeaders
 from sinks.settings import BusSettings
@@ -71,12 +72,10 @@ class Watch(threading.Thread):
                 continue
             for pid in (self._pid, *map(int, below)):
                 try:
-                    name, _, rest = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")
+                    name, seconds = own_seconds(pid)
                 except OSError:
                     continue
-                name = "flowtide" if pid == self._pid else name.partition("(ft-")[2]
-                times = rest.split()
-                self._found[pid] = name, (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")
+                self._found[pid] = "flowtide" if pid == self._pid else name.removeprefix("ft-"), seconds
 
     def end(self) -> dict[str, float]:
         self._over.set()

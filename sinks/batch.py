@@ -1,6 +1,6 @@
 """A batch: columns of many flow records, one schema version."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,11 +41,7 @@ class Batch:
 
     def take(self, rows: NDArray[Any]) -> "Batch":
         """The rows of a boolean mask or of an index array, copied."""
-        count = int(np.count_nonzero(rows)) if rows.dtype == bool else len(rows)
-        columns = {
-            name: _repeated(array, count) if is_constant(array) else array[rows] for name, array in self.columns.items()
-        }
-        return Batch(columns, self.labels)
+        return Batch(taken(self.columns, rows), self.labels)
 
     def text(self, name: str) -> list[str]:
         """A label column as strings; for people and tests, not for hot paths."""
@@ -69,8 +65,14 @@ class Batch:
             arrays = [batch.columns[name] for batch in batches]
             if BY_NAME[name].is_label:
                 arrays, labels[name] = _merge_labels(arrays, [batch.labels[name] for batch in batches])
-            columns[name] = _joined(arrays)
+            columns[name] = joined(arrays)
         return Batch(columns, labels)
+
+
+def taken(columns: Mapping[str, NDArray[Any]], rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """The rows of a boolean mask or of an index array; constant columns stay so."""
+    count = int(np.count_nonzero(rows)) if rows.dtype == bool else len(rows)
+    return {name: _repeated(array, count) if is_constant(array) else array[rows] for name, array in columns.items()}
 
 
 def _repeated(array: NDArray[Any], rows: int) -> NDArray[Any]:
@@ -78,7 +80,8 @@ def _repeated(array: NDArray[Any], rows: int) -> NDArray[Any]:
     return constant(array[0] if len(array) else np.zeros((), array.dtype), array.dtype, rows)
 
 
-def _joined(arrays: list[NDArray[Any]]) -> NDArray[Any]:
+def joined(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Arrays of one dtype behind each other; constants of one value stay one."""
     rows = [array for array in arrays if len(array)]
     if rows and all(is_constant(array) and array[0] == rows[0][0] for array in rows):
         return _repeated(rows[0], sum(map(len, rows)))

@@ -36,7 +36,7 @@ def block(rows: pa.Table) -> list[Piece]:
     """
     pieces: list[Piece] = [_varint(rows.num_columns) + _varint(rows.num_rows)]
     for name, column in zip(rows.column_names, rows.columns, strict=True):
-        array = column.chunk(0) if column.num_chunks == 1 else _joined(column)
+        array = one_array(column)
         kind = _plain(array.type)
         if array.null_count:
             raise ValueError(f"column {name} has {array.null_count} nulls")
@@ -54,7 +54,7 @@ def expanded(rows: pa.Table) -> pa.Table:
     """The rows with their columns of one run row by row, for those who read no run ends."""
     for at, field in enumerate(rows.schema):
         if pa.types.is_run_end_encoded(field.type):
-            array = _joined(rows.column(at))
+            array = one_array(rows.column(at))
             rows = rows.set_column(at, field.name, pa.repeat(array.values[_run(field.name, array)], len(array)))
     return rows
 
@@ -67,7 +67,10 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(kind == pa.string() or (pa.types.is_dictionary(kind) and kind.value_type == pa.string()))
 
 
-def _joined(column: pa.ChunkedArray) -> pa.Array:
+def one_array(column: pa.ChunkedArray) -> pa.Array:
+    """A table's column as one array."""
+    if column.num_chunks == 1:
+        return column.chunk(0)
     joined = column.combine_chunks()
     return joined.chunk(0) if isinstance(joined, pa.ChunkedArray) else joined
 

@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from sinks.batch import constant, is_constant
+from sinks.batch import constant, is_constant, joined, taken
+from sinks.blocks import one_array
 from sinks.grouping import Groups
 from sinks.rollup_tables import LABELS
 from sinks.schema import BY_NAME, Flag
@@ -71,7 +72,7 @@ def merged(parts: Sequence[Columns], name: str) -> Columns:
     """The groups of several parts of a set as one."""
     if len(parts) == 1:
         return parts[0]
-    return summed({column: _joined([part[column] for part in parts]) for column in parts[0]}, KEYS[name])
+    return summed({column: joined([part[column] for part in parts]) for column in parts[0]}, KEYS[name])
 
 
 def summed(rows: Columns, keys: Sequence[str]) -> Columns:
@@ -89,18 +90,7 @@ def chosen(rows: Columns, which: Array) -> Columns:
     """The rows of a mask."""
     if which.all():
         return rows
-    at = np.flatnonzero(which)
-    return {
-        name: constant(array[0], array.dtype, len(at)) if is_constant(array) and len(array) else array[at]
-        for name, array in rows.items()
-    }
-
-
-def _joined(arrays: Sequence[Array]) -> Array:
-    some = [array for array in arrays if len(array)] or arrays[:1]
-    if all(is_constant(array) and len(array) and array[0] == some[0][0] for array in some):
-        return constant(some[0][0], some[0].dtype, sum(map(len, some)))
-    return np.concatenate(some)
+    return taken(rows, np.flatnonzero(which))
 
 
 def sums_of(rows: pa.Table, names: Names) -> dict[str, Columns] | None:
@@ -165,7 +155,7 @@ class _Message:
             rows = chosen({"five": five, "high": high, "low": low} | counters, once)
             part = summed(rows, ("five", "high", "low"))
             ends_of.append(part | {"side": constant(side, "u1", len(part["five"]))})
-        found["talker"] = {name: _joined([each[name] for each in ends_of]) for name in ends_of[0]}
+        found["talker"] = {name: joined([each[name] for each in ends_of]) for name in ends_of[0]}
         found["coverage"] = self._coverage(five, once & (self["sub_id"] == 0), halves)
         for name, part in found.items():
             for label in LABELS:
@@ -215,8 +205,7 @@ class _Message:
         since = np.maximum(number * _MINUTE_MS - began, 0)
         until = np.minimum((number + 1) * _MINUTE_MS - began, lasted)
         # A flow counts once, in its first minute.
-        rows = {name: constant(array[0], array.dtype, len(row)) if is_constant(array) else array[row]
-                for name, array in keys.items()}  # fmt: skip
+        rows = taken(keys, row)
         rows |= {"marks": both[row] | np.uint8(1), "minute": number.astype("u4"), "flows": (since == 0).astype("i8")}
         for name in _COUNTERS:
             values = self[name][row]
@@ -237,7 +226,7 @@ class _Message:
                    rows["direction"] != other)
             for end, other in (("src_addr", 2), ("dst_addr", 1))
         ]  # fmt: skip
-        return summed({name: _joined([pair[name] for pair in pairs]) for name in pairs[0]}, KEYS["coverage"])
+        return summed({name: joined([pair[name] for pair in pairs]) for name in pairs[0]}, KEYS["coverage"])
 
     def _halves(self, name: str) -> tuple[Array, Array]:
         """An address column's upper and lower 64 bits, u8; the upper half is constant where all are IPv4."""
@@ -285,9 +274,7 @@ class _Message:
     def _column(self, name: str) -> pa.Array | None:
         if name not in self._present:
             return None
-        column = self._rows.column(name)
-        joined = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-        return joined.chunk(0) if isinstance(joined, pa.ChunkedArray) else joined
+        return one_array(self._rows.column(name))
 
 
 def _network(high: Array, low: Array) -> Array:
